@@ -1,0 +1,61 @@
+/**
+ * Who uses the gateway: users, their roles and their keys.
+ *
+ * @since 0.1.0
+ */
+import { Schema } from "effect"
+import type { Limits, PlanId } from "./Plan.ts"
+
+/** A user's id, also the id of the user's ledger account (UUID). @category models @since 0.1.0 */
+export type AccountId = string
+
+/** Exactly four roles. @category schemas @since 0.1.0 */
+export const Role = Schema.Literals(["admin", "team", "dev", "free"])
+export type Role = typeof Role.Type
+
+/** What is left of a trial. Amounts of USD are decimal strings. @category models @since 0.1.0 */
+export interface Trial {
+  readonly ends_at: string
+  readonly tokens_left: number
+  readonly requests_left: number
+  readonly credit_left_usd: string
+}
+
+/** A user as the API shows it. Times are ISO-8601 in UTC. @category models @since 0.1.0 */
+export interface User {
+  readonly id: AccountId
+  readonly email: string
+  readonly role: Role
+  readonly tier: string
+  readonly plan: PlanId
+  readonly status: string
+  readonly trial: Trial | null
+  readonly created_at: string
+}
+
+/** A key as the API lists it; the plain key is shown only once, at creation. @category models @since 0.1.0 */
+export interface ApiKey {
+  readonly id: string
+  readonly name: string
+  readonly prefix: string
+  readonly last4: string
+  readonly scopes: ReadonlyArray<string>
+  readonly ip_allowlist: ReadonlyArray<string>
+  readonly domain_allowlist: ReadonlyArray<string>
+  readonly limits: Readonly<Record<string, number | string | null>>
+  readonly expires_at: string | null
+  readonly revoked_at: string | null
+  readonly created_at: string
+}
+
+/** The caller of one request, as authentication found it: everything the request path needs to know of the account. @category models @since 0.1.0 */
+export interface Caller {
+  readonly accountId: AccountId
+  readonly keyId: string
+  readonly role: Role
+  readonly plan: PlanId
+  /** The plan's limits with the account's negotiated limits and the key's own on top. */
+  readonly limits: Limits
+  /** End of the trial in epoch milliseconds; null when the account is not on trial. */
+  readonly trialEndsAt: number | null
+}

@@ -1,0 +1,65 @@
+/**
+ * One request for inference and the events of its answer, in words that belong to no provider's protocol.
+ *
+ * @since 0.1.0
+ */
+import type { Usage } from "./Usage.ts"
+
+/** JSON as it was parsed. @category models @since 0.1.0 */
+export type Json = null | boolean | number | string | ReadonlyArray<Json> | JsonObject
+/** @category models @since 0.1.0 */
+export interface JsonObject {
+  readonly [key: string]: Json
+}
+
+/** The public protocol a request came in by, and that its answer leaves by. @category models @since 0.1.0 */
+export type Protocol = "openai-chat"
+
+/** Which provider the caller asked for. @category models @since 0.1.0 */
+export interface ProviderPreference {
+  readonly order: ReadonlyArray<string>
+  readonly only: ReadonlyArray<string>
+  readonly allowFallbacks: boolean
+}
+
+/** @category models @since 0.1.0 */
+export interface InferenceRequest {
+  readonly protocol: Protocol
+  /** The caller's own parsed body: what is not understood here still reaches a provider of the same protocol. */
+  readonly body: JsonObject
+  /** As the caller wrote it. */
+  readonly model: string
+  /** Further models, tried in order when every provider of the one before failed. */
+  readonly fallbackModels: ReadonlyArray<string>
+  readonly preference: ProviderPreference | null
+  readonly stream: boolean
+  /** The caller wants the usage in the stream. */
+  readonly includeUsage: boolean
+  /** Null when the caller set no bound. */
+  readonly maxTokens: number | null
+  /** How many answers (`n`). */
+  readonly choices: number
+  /** Characters of everything that a model reads: messages, tools, schemas. */
+  readonly promptCharacters: number
+  /** Images in the prompt. */
+  readonly promptImages: number
+}
+
+/** Why an answer ended. @category models @since 0.1.0 */
+export type FinishReason = "stop" | "length" | "tool_calls" | "content_filter"
+
+/** One step of an answer. `choice` is the index among `n`. @category models @since 0.1.0 */
+export type InferenceEvent =
+  | { readonly _tag: "Text"; readonly choice: number; readonly text: string; readonly logprobs?: Json }
+  | { readonly _tag: "Refusal"; readonly choice: number; readonly text: string }
+  | { readonly _tag: "Reasoning"; readonly choice: number; readonly text: string; readonly signature?: string }
+  | { readonly _tag: "ToolCallStart"; readonly choice: number; readonly index: number; readonly id: string; readonly name: string }
+  | { readonly _tag: "ToolCallArguments"; readonly choice: number; readonly index: number; readonly text: string }
+  | { readonly _tag: "Finish"; readonly choice: number; readonly reason: FinishReason }
+  | { readonly _tag: "Usage"; readonly usage: Usage }
+
+/** Whether an event carries something the caller sees as an answer: content, a refusal, reasoning or a tool call. @category predicates @since 0.1.0 */
+export const isContent = (event: InferenceEvent): boolean =>
+  event._tag === "Text" || event._tag === "Refusal" || event._tag === "Reasoning"
+    ? event.text.length > 0
+    : event._tag === "ToolCallStart" || event._tag === "ToolCallArguments"

@@ -1,0 +1,71 @@
+/**
+ * Providers as data, and what goes wrong with them.
+ *
+ * @since 0.1.0
+ */
+import { Schema } from "effect"
+
+/** How the gateway shows its credentials to a provider. @category models @since 0.1.0 */
+export interface ProviderAuth {
+  readonly header: string
+  /** `{key}` stands for the API key. */
+  readonly format: string
+  /** Headers that always go along, such as a version. */
+  readonly also?: Readonly<Record<string, string>>
+}
+
+/** One row of the registry. @category models @since 0.1.0 */
+export interface ProviderDefinition {
+  readonly slug: string
+  readonly name: string
+  readonly aliases: ReadonlyArray<string>
+  readonly protocol: "openai" | "anthropic" | "gemini" | "sandbox" | "other"
+  readonly baseUrl: string
+  readonly chatPath: string
+  /** Environment variables that may carry the key, the slug rule's name first. */
+  readonly keyNames: ReadonlyArray<string>
+  readonly auth: ProviderAuth
+  readonly idRule: string
+  readonly aggregator: boolean
+  /** Place in the default failover chain, 1 first; null when outside it. */
+  readonly failoverPosition: number | null
+  readonly capabilities: { readonly chat: boolean; readonly images: boolean; readonly audio: boolean; readonly embeddings: boolean }
+}
+
+/** The provider answered with a status that is not a success. `message` is the provider's own, safe to show for a caller's mistake. @category errors @since 0.1.0 */
+export class ProviderStatus extends Schema.TaggedClass<ProviderStatus>()("ProviderStatus", {
+  status: Schema.Number,
+  message: Schema.String,
+  code: Schema.NullOr(Schema.String),
+  param: Schema.NullOr(Schema.String),
+  retryAfterMs: Schema.NullOr(Schema.Number)
+}) {}
+
+/** No first byte in time, or silence in the middle of an answer. @category errors @since 0.1.0 */
+export class ProviderTimeout extends Schema.TaggedClass<ProviderTimeout>()("ProviderTimeout", {
+  phase: Schema.Literals(["first_byte", "idle"])
+}) {}
+
+/** The connection was refused, or broke. @category errors @since 0.1.0 */
+export class ProviderConnection extends Schema.TaggedClass<ProviderConnection>()("ProviderConnection", {
+  /** Whether any byte of an answer had arrived. */
+  answered: Schema.Boolean,
+  message: Schema.String
+}) {}
+
+/** The answer was not what the protocol promises. @category errors @since 0.1.0 */
+export class ProviderAnswer extends Schema.TaggedClass<ProviderAnswer>()("ProviderAnswer", {
+  /** `empty`: ended without content; `cut`: ended without a finish reason; `malformed`: not of the protocol; `reported`: an error event inside the stream. */
+  fault: Schema.Literals(["empty", "cut", "malformed", "reported"]),
+  message: Schema.String
+}) {}
+
+/** A call to a provider failed. @category errors @since 0.1.0 */
+export class ProviderError extends Schema.TaggedError<ProviderError>()("ProviderError", {
+  provider: Schema.String,
+  reason: Schema.Union([ProviderStatus, ProviderTimeout, ProviderConnection, ProviderAnswer])
+}) {
+  override get message(): string {
+    return `${this.provider}: ${this.reason._tag}`
+  }
+}

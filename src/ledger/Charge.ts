@@ -1,0 +1,50 @@
+/**
+ * The Scope that holds the credits of one request.
+ *
+ * @since 0.1.0
+ */
+import { Effect, type Exit, type Scope } from "effect"
+import type { LedgerError } from "../../schemas/LedgerEntry.ts"
+import type { Money } from "../../schemas/Money.ts"
+import { type HoldRequest, Ledger, type Settlement } from "./Ledger.ts"
+
+/** How a request ends: a settlement, or nothing owed and nobody at fault. @category models @since 0.1.0 */
+export type ChargeEnd = Settlement | { readonly _tag: "Release" }
+
+/** One request's hold. @category models @since 0.1.0 */
+export interface Charge {
+  readonly rid: string
+  /** What is held, at most what was asked for. */
+  readonly held: Money
+  /** Ends the charge and waits until the end is durable. The first call decides; later ones do nothing. */
+  readonly end: (end: ChargeEnd) => Effect.Effect<void>
+}
+
+/**
+ * Holds the most a request can cost until the Scope closes. Whoever has not called `end` by then is settled as
+ * `abandoned` says: whatever happened, the hold ends once.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const open = Effect.fnUntraced(function* (
+  request: HoldRequest,
+  abandoned: (exit: Exit.Exit<unknown, unknown>) => ChargeEnd
+): Effect.fn.Return<Charge, LedgerError, Ledger | Scope.Scope> {
+  const ledger = yield* Ledger
+  let ended = false
+  return yield* Effect.acquireRelease(
+    Effect.map(ledger.hold(request), (hold): Charge => {
+      const end = (how: ChargeEnd): Effect.Effect<void> =>
+        Effect.uninterruptible(
+          Effect.suspend(() => {
+            if (ended) return Effect.void
+            ended = true
+            return how._tag === "Release" ? ledger.release(hold) : ledger.settle(hold, how)
+          })
+        )
+      return { rid: hold.rid, held: hold.amount, end }
+    }),
+    (charge, exit) => Effect.suspend(() => charge.end(abandoned(exit)))
+  )
+})
