@@ -69,3 +69,12 @@ export class ProviderError extends Schema.TaggedError<ProviderError>()("Provider
     return `${this.provider}: ${this.reason._tag}`
   }
 }
+
+/** Statuses below 500 that are the provider's trouble or the gateway's, not the caller's: credentials, credits, access, model, patience, limits. */
+const notTheCallers: ReadonlyArray<number> = [401, 402, 403, 404, 408, 429]
+
+/** Whether a provider refused because of what the caller sent: no other provider would mend it. @category predicates @since 0.1.0 */
+export const isCallersMistake = (error: ProviderError): boolean => {
+  const reason = error.reason
+  return reason._tag === "ProviderStatus" && reason.status >= 400 && reason.status < 500 && !notTheCallers.includes(reason.status)
+}

@@ -31,3 +31,6 @@ export const none: Usage = {
 
 /** Tokens in a text of that many characters: characters / 4, rounded up; empty text has none. @category estimation @since 0.1.0 */
 export const estimateTokens = (characters: number): number => Math.ceil(characters / 4)
+
+/** Every token, read and written. @category accessors @since 0.1.0 */
+export const totalTokens = (usage: Usage): number => usage.input + usage.cachedRead + usage.cacheWrite + usage.output + usage.reasoning

@@ -1,0 +1,49 @@
+/**
+ * The HTTP server on Node: bounded headers and times, and a shutdown that lets streams end.
+ *
+ * @since 0.1.0
+ */
+import { createServer } from "node:http"
+import { NodeHttpServer } from "@effect/platform-node"
+import { Effect, Layer } from "effect"
+import { HttpServer } from "effect/http"
+import { Lifecycle } from "../src/health/Lifecycle.ts"
+import { App } from "../src/http/App.ts"
+
+/** @category models @since 0.1.0 */
+export interface NodeServerOptions {
+  readonly host: string
+  /** 0 picks a free port. */
+  readonly port: number
+  /** How long running requests may go on after the stop, in milliseconds. */
+  readonly shutdownGraceMs: number
+}
+
+const make = () =>
+  createServer({
+    maxHeaderSize: 16 * 1_024,
+    headersTimeout: 10_000,
+    requestTimeout: 300_000,
+    keepAliveTimeout: 75_000,
+    connectionsCheckingInterval: 2_000
+  })
+
+/** Listens. @category layers @since 0.1.0 */
+export const listen = (options: NodeServerOptions) =>
+  NodeHttpServer.layer(make, { host: options.host, port: options.port, gracefulShutdownTimeout: options.shutdownGraceMs })
+
+/**
+ * Serves the app. Closing first stops admitting, then waits for running requests as long as the grace, then cuts them.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const serve = Layer.effectDiscard(
+  Effect.gen(function* () {
+    const app = yield* App
+    const lifecycle = yield* Lifecycle
+    yield* HttpServer.serveEffect(app)
+    yield* lifecycle.set("ready")
+    yield* Effect.addFinalizer(() => lifecycle.set("draining"))
+  })
+)

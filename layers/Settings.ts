@@ -1,0 +1,159 @@
+/**
+ * The settings of a deployment, read once from the environment.
+ *
+ * @since 0.1.0
+ */
+import { Config, Data, Effect, Option, Redacted } from "effect"
+import type { ProviderDefinition } from "../schemas/Provider.ts"
+import type { ProviderSettings } from "../src/providers/ProviderRegistry.ts"
+
+/** A setting that cannot be used: which, what it got and what it takes. @category errors @since 0.1.0 */
+export class SettingError extends Data.TaggedError("SettingError")<{ readonly message: string }> {}
+
+/** The middle part of keys. @category models @since 0.1.0 */
+export type Environment = "live" | "staging" | "test" | "dev"
+
+/** Times are milliseconds. Null: not set. @category models @since 0.1.0 */
+export interface Settings {
+  readonly port: number
+  readonly host: string
+  readonly databaseUrl: Redacted.Redacted | null
+  readonly dataDir: string
+  readonly redisUrl: Redacted.Redacted | null
+  readonly environment: Environment
+  readonly adminApiKey: Redacted.Redacted | null
+  /** Newest first. */
+  readonly keyEncryptionKeys: ReadonlyArray<Redacted.Redacted> | null
+  readonly keyHashSecret: Redacted.Redacted | null
+  readonly providers: ReadonlyMap<string, ProviderSettings>
+  readonly firstByteTimeoutMs: number
+  readonly idleTimeoutMs: number
+  readonly breakerFailures: number
+  readonly breakerRecoveryMs: number
+  readonly ledgerFlushMs: number
+  readonly trustProxy: number
+  readonly maxBodyBytes: number
+  readonly maxJsonDepth: number
+  readonly shutdownGraceMs: number
+  readonly metricsToken: Redacted.Redacted | null
+  readonly logLevel: "Trace" | "Debug" | "Info" | "Warn" | "Error" | "None"
+  /** Null: pretty on a terminal, JSON elsewhere. */
+  readonly logFormat: "pretty" | "json" | null
+}
+
+const raw = (name: string): Effect.Effect<string | null, SettingError> =>
+  Effect.match(Config.option(Config.String(name)), {
+    onFailure: () => null,
+    // An empty variable is one that was not set.
+    onSuccess: (value) => Option.getOrNull(Option.filter(value, (text) => text.trim() !== ""))
+  })
+
+const refuse = (name: string, got: string, takes: string) => Effect.fail(new SettingError({ message: `${name} is ${JSON.stringify(got)}, but it takes ${takes}.` }))
+
+const text = (name: string, fallback: string) => Effect.map(raw(name), (value) => value ?? fallback)
+
+const secret = (name: string) => Effect.map(raw(name), (value) => (value === null ? null : Redacted.make(value.trim())))
+
+const whole = Effect.fnUntraced(function* (name: string, fallback: number, least: number, most: number) {
+  const value = yield* raw(name)
+  if (value === null) return fallback
+  const number = /^\d+$/.test(value.trim()) ? Number(value) : Number.NaN
+  return number >= least && number <= most ? number : yield* refuse(name, value, `a whole number from ${least} to ${most}`)
+})
+
+const oneOf = <const T extends string>(name: string, fallback: T, options: ReadonlyArray<T>) =>
+  Effect.flatMap(raw(name), (value) => {
+    if (value === null) return Effect.succeed(fallback)
+    const found = options.find((option) => option.toLowerCase() === value.trim().toLowerCase())
+    return found === undefined ? refuse(name, value, `one of ${options.join(", ")}`) : Effect.succeed(found)
+  })
+
+const url = Effect.fnUntraced(function* (name: string, protocols: ReadonlyArray<string>) {
+  const value = yield* raw(name)
+  if (value === null) return null
+  const sane = URL.canParse(value) && protocols.includes(new URL(value).protocol)
+  return sane ? value.trim() : yield* refuse(name, "(redacted)", `a URL that starts with ${protocols.map((protocol) => `${protocol}//`).join(" or ")}`)
+})
+
+/** `off`, or how many proxies stand in front. */
+const trustProxy = Effect.flatMap(raw("TRUST_PROXY"), (value) =>
+  value === null || /^(off|false)$/i.test(value.trim()) ? Effect.succeed(0) : whole("TRUST_PROXY", 0, 0, 16)
+)
+
+const fernetKeys = Effect.flatMap(raw("KEY_ENCRYPTION_KEY"), (value) => {
+  if (value === null) return Effect.succeed(null)
+  const keys = value.split(",").map((key) => key.trim())
+  return keys.every((key) => /^[A-Za-z0-9_-]{43}=?$/.test(key))
+    ? Effect.succeed(keys.map((key) => Redacted.make(key)))
+    : refuse("KEY_ENCRYPTION_KEY", "(redacted)", "32 bytes in base64url (44 characters); several separated by commas, newest first")
+})
+
+const hashSecret = Effect.flatMap(raw("KEY_HASH_SECRET"), (value) => {
+  if (value === null) return Effect.succeed(null)
+  return value.trim().length >= 32
+    ? Effect.succeed(Redacted.make(value.trim()))
+    : refuse("KEY_HASH_SECRET", "(redacted)", "at least 32 characters")
+})
+
+const providerSettings = Effect.fnUntraced(function* (definitions: ReadonlyArray<ProviderDefinition>) {
+  const settings = new Map<string, ProviderSettings>()
+  for (const definition of definitions) {
+    const variable = `${definition.slug.toUpperCase().replaceAll("-", "_")}_BASE_URL`
+    const baseUrl = yield* url(variable, ["http:", "https:"])
+    let apiKey: Redacted.Redacted | null = null
+    for (const name of definition.keyNames) apiKey ??= yield* secret(name)
+    if (apiKey === null && baseUrl === null) continue
+    settings.set(definition.slug, {
+      ...(apiKey === null ? {} : { apiKey }),
+      ...(baseUrl === null ? {} : { baseUrl: baseUrl.replace(/\/+$/, "") })
+    })
+  }
+  return settings
+})
+
+/** In service mode nothing may be made up at start: several replicas have to agree. */
+const requireInService = Effect.fnUntraced(function* (settings: Settings) {
+  if (settings.databaseUrl === null) return settings
+  const missing = [
+    ["ADMIN_API_KEY", settings.adminApiKey],
+    ["KEY_ENCRYPTION_KEY", settings.keyEncryptionKeys],
+    ["KEY_HASH_SECRET", settings.keyHashSecret]
+  ].flatMap(([name, value]) => (value === null ? [name] : []))
+  if (missing.length === 0) return settings
+  return yield* new SettingError({ message: `With DATABASE_URL set, ${missing.join(" and ")} must be set too; only embedded mode makes its own.` })
+})
+
+/**
+ * Reads every setting. Fails with one message at the first that cannot be used.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const read = Effect.fnUntraced(function* (definitions: ReadonlyArray<ProviderDefinition>): Effect.fn.Return<Settings, SettingError> {
+  const databaseUrl = yield* url("DATABASE_URL", ["postgres:", "postgresql:"])
+  const redisUrl = yield* url("REDIS_URL", ["redis:", "rediss:"])
+  return yield* requireInService({
+    port: yield* whole("PORT", 8_080, 0, 65_535),
+    host: yield* text("HOST", "127.0.0.1"),
+    databaseUrl: databaseUrl === null ? null : Redacted.make(databaseUrl),
+    dataDir: yield* text("DATA_DIR", "./data"),
+    redisUrl: redisUrl === null ? null : Redacted.make(redisUrl),
+    environment: yield* oneOf("ENVIRONMENT", "dev", ["live", "staging", "test", "dev"]),
+    adminApiKey: yield* secret("ADMIN_API_KEY"),
+    keyEncryptionKeys: yield* fernetKeys,
+    keyHashSecret: yield* hashSecret,
+    providers: yield* providerSettings(definitions),
+    firstByteTimeoutMs: yield* whole("PROVIDER_FIRST_BYTE_TIMEOUT_MS", 30_000, 1, 3_600_000),
+    idleTimeoutMs: yield* whole("PROVIDER_IDLE_TIMEOUT_MS", 60_000, 1, 3_600_000),
+    breakerFailures: yield* whole("BREAKER_FAILURES", 5, 1, 1_000),
+    breakerRecoveryMs: yield* whole("BREAKER_RECOVERY_MS", 300_000, 1, 86_400_000),
+    ledgerFlushMs: yield* whole("LEDGER_FLUSH_MS", 5, 0, 1_000),
+    trustProxy: yield* trustProxy,
+    maxBodyBytes: yield* whole("MAX_BODY_BYTES", 33_554_432, 1_024, 1_073_741_824),
+    maxJsonDepth: yield* whole("MAX_JSON_DEPTH", 256, 1, 10_000),
+    shutdownGraceMs: yield* whole("SHUTDOWN_GRACE_MS", 30_000, 0, 3_600_000),
+    metricsToken: yield* secret("METRICS_TOKEN"),
+    logLevel: yield* oneOf("LOG_LEVEL", "Info", ["Trace", "Debug", "Info", "Warn", "Error", "None"]),
+    logFormat: yield* oneOf<"pretty" | "json" | "">("LOG_FORMAT", "", ["pretty", "json"]).pipe(Effect.map((format) => (format === "" ? null : format)))
+  })
+})

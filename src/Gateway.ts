@@ -1,0 +1,293 @@
+/**
+ * The one straight line of a request, from who asks and what for to what it cost.
+ *
+ * Resolve, price, hold, ask providers, meter, settle. Whatever ends a request (an answer, a provider's fault, a caller
+ * who leaves, a defect) closes one Scope, and that Scope holds the credits.
+ *
+ * @since 0.1.0
+ */
+import { Array as Arr, Cause, Clock, Context, Effect, Exit, Layer, Schema, type Scope, Stream } from "effect"
+import type { Caller } from "../schemas/Account.ts"
+import type { InferenceEvent, InferenceRequest } from "../schemas/Inference.ts"
+import type { LedgerError } from "../schemas/LedgerEntry.ts"
+import type { Candidate } from "../schemas/Model.ts"
+import * as Money from "../schemas/Money.ts"
+import { isCallersMistake, type ProviderError } from "../schemas/Provider.ts"
+import { estimateTokens, type Usage } from "../schemas/Usage.ts"
+import { Catalog, CatalogError, InvalidRoute } from "./catalog/Catalog.ts"
+import * as Charge from "./ledger/Charge.ts"
+import { Ledger } from "./ledger/Ledger.ts"
+import * as Pricing from "./ledger/Pricing.ts"
+import { type AllProvidersFailed, type AttemptLog, Failover } from "./providers/Failover.ts"
+import * as JsonMode from "./streams/JsonMode.ts"
+import { Meter } from "./streams/Meter.ts"
+import { type Outcome, Outcomes } from "./usage/Outcomes.ts"
+
+/** The trial is over and the model is not free. @category errors @since 0.1.0 */
+export class TrialExpired extends Schema.TaggedError<TrialExpired>()("TrialExpired", { model: Schema.String }) {}
+
+/** The output asked for is more than the model's whole context. @category errors @since 0.1.0 */
+export class MaxTokensTooLarge extends Schema.TaggedError<MaxTokensTooLarge>()("MaxTokensTooLarge", {
+  maxTokens: Schema.Number,
+  limit: Schema.Number
+}) {}
+
+/** Everything that can keep a request from an answer. @category errors @since 0.1.0 */
+export type GatewayError = CatalogError | LedgerError | TrialExpired | MaxTokensTooLarge | AllProvidersFailed
+
+/** One request, authenticated and decoded. @category models @since 0.1.0 */
+export interface GatewayCall {
+  readonly caller: Caller
+  readonly request: InferenceRequest
+  /** The server's id of the request: names it in the book, once. */
+  readonly rid: string
+  /** The caller's own id, for tracing only. */
+  readonly clientRequestId: string | null
+}
+
+/** A whole answer, settled. @category models @since 0.1.0 */
+export interface GatewayAnswer {
+  readonly candidate: Candidate
+  readonly events: ReadonlyArray<InferenceEvent>
+  readonly usage: Usage
+  readonly cost: Money.Money
+}
+
+/** An answer that has begun. @category models @since 0.1.0 */
+export interface GatewayStream {
+  readonly candidate: Candidate
+  /** Ends after the settlement is durable; fails when the provider failed midway, after the refund is. */
+  readonly events: Stream.Stream<Arr.NonEmptyReadonlyArray<InferenceEvent>, ProviderError>
+  /** What was used so far. */
+  readonly usage: () => Usage
+}
+
+/** What is written down while a request runs; its end is told from it. */
+interface Run {
+  readonly call: GatewayCall
+  readonly startedAt: number
+  readonly log: AttemptLog
+  readonly meter: Meter
+  firstChunkAt: number | null
+  outcome: Outcome["outcome"]
+  status: number
+  candidate: Candidate | null
+  cost: Money.Money
+}
+
+/** Tokens that every answer may have where the caller gave no bound: less money than this pays for is a 402. */
+const MINIMUM_OUTPUT = 256
+
+/** Assumed where a model's own limit is not known. */
+const UNKNOWN_MAX_OUTPUT = 4_096
+
+/** The HTTP status of a request whose caller has left before the end; never sent. */
+const CLIENT_CLOSED_REQUEST = 499
+
+const resolve = Effect.fnUntraced(function* (catalog: Catalog["Service"], request: InferenceRequest) {
+  const first = yield* Effect.result(catalog.candidates(request.model, request.preference))
+  if (request.fallbackModels.length === 0) return yield* Effect.fromResult(first)
+  const all: Array<Candidate> = []
+  if (first._tag === "Success") all.push(...first.success)
+  // Only a model that nobody serves just now is passed over; a wrong name is told, not hidden by a fallback.
+  else if (first.failure.reason._tag !== "NoActiveProvider") return yield* Effect.fail(first.failure)
+  for (const model of request.fallbackModels) {
+    const next = yield* Effect.result(catalog.candidates(model, request.preference))
+    if (next._tag === "Success") all.push(...next.success)
+    else if (next.failure.reason._tag === "ModelNotFound") {
+      const message = `The fallback model \`${model}\` does not exist.`
+      return yield* new CatalogError({ reason: new InvalidRoute({ message, param: "models" }) })
+    }
+  }
+  if (Arr.isReadonlyArrayNonEmpty(all)) return all
+  return yield* Effect.fromResult(first)
+})
+
+const maxOutputOf = (candidate: Candidate): number => candidate.model.maxOutput ?? UNKNOWN_MAX_OUTPUT
+
+/** The most and the least that has to be held: the dearest of the route. */
+const priceRoute = (request: InferenceRequest, candidates: ReadonlyArray<Candidate>) => {
+  const prompt = { promptTokens: estimateTokens(request.promptCharacters), images: request.promptImages, choices: request.choices }
+  let amount = Money.zero
+  let minimum = Money.zero
+  for (const candidate of candidates) {
+    const maxOutput = request.maxTokens ?? maxOutputOf(candidate)
+    const least = request.maxTokens ?? Math.min(MINIMUM_OUTPUT, maxOutput)
+    amount = Money.max(amount, Pricing.estimate(candidate.pricing, { ...prompt, maxOutput }))
+    minimum = Money.max(minimum, Pricing.estimate(candidate.pricing, { ...prompt, maxOutput: least }))
+  }
+  return { amount, minimum, prompt }
+}
+
+/** @category services @since 0.1.0 */
+export class Gateway extends Context.Service<
+  Gateway,
+  {
+    /** A whole answer. The Scope is the request's: what it holds ends with it. */
+    readonly answer: (call: GatewayCall) => Effect.Effect<GatewayAnswer, GatewayError, Scope.Scope>
+    /** An answer in pieces, opened when the first content has come. */
+    readonly stream: (call: GatewayCall) => Effect.Effect<GatewayStream, GatewayError, Scope.Scope>
+  }
+>()("sluice/Gateway") {
+  static readonly layer = Layer.effect(
+    this,
+    Effect.gen(function* () {
+      const catalog = yield* Catalog
+      const ledger = yield* Ledger
+      const failover = yield* Failover
+      const outcomes = yield* Outcomes
+
+      const begin = Effect.fnUntraced(function* (call: GatewayCall) {
+        const run: Run = {
+          call,
+          startedAt: yield* Clock.currentTimeMillis,
+          log: { attempts: [], current: null },
+          meter: new Meter(call.request.promptCharacters),
+          firstChunkAt: null,
+          outcome: "rejected",
+          status: 500,
+          candidate: null,
+          cost: Money.zero
+        }
+        yield* Effect.addFinalizer(() => Effect.flatMap(Clock.currentTimeMillis, (now) => outcomes.publish(toOutcome(run, now))))
+        return run
+      })
+
+      const admit = Effect.fnUntraced(function* (run: Run) {
+        const { caller, request } = run.call
+        const candidates = yield* resolve(catalog, request)
+        const model = candidates[0]?.model
+        if (!Arr.isReadonlyArrayNonEmpty(candidates) || model === undefined) return yield* Effect.die(new Error("a route without candidates"))
+        if (request.maxTokens !== null && request.maxTokens > model.contextLength) {
+          return yield* new MaxTokensTooLarge({ maxTokens: request.maxTokens, limit: model.maxOutput ?? model.contextLength })
+        }
+        if (caller.trialEndsAt !== null && run.startedAt >= caller.trialEndsAt && !model.free) {
+          return yield* new TrialExpired({ model: model.id })
+        }
+        const { amount, minimum, prompt } = priceRoute(request, candidates)
+        const charge = yield* Effect.provideService(
+          Charge.open(
+            { accountId: caller.accountId, rid: run.call.rid, amount, minimum, dailyUsd: caller.limits.dailyUsd },
+            (exit) => abandoned(run, exit)
+          ),
+          Ledger,
+          ledger
+        )
+        // A hold that was clamped bounds the output, so that an answer never costs more than was held for it.
+        const clamped = request.maxTokens === null && charge.held < amount
+        const maxTokens = (candidate: Candidate): number | null =>
+          clamped ? Math.min(maxOutputOf(candidate), Pricing.affordableOutput(candidate.pricing, charge.held, prompt)) : null
+        return { charge, failover: { request, candidates, maxTokens, log: run.log } }
+      })
+
+      const refuse = (run: Run, charge: Charge.Charge) => (error: AllProvidersFailed) => {
+        run.outcome = error.last !== null && isCallersMistake(error.last) ? "rejected" : "refunded"
+        return Effect.andThen(charge.end(run.outcome === "rejected" ? { _tag: "Release" } : refund(run, error.message)), Effect.fail(error))
+      }
+
+      const settle = (run: Run, charge: Charge.Charge, candidate: Candidate) => {
+        run.outcome = "ok"
+        run.status = 200
+        const end = chargeFor(run, candidate)
+        run.cost = end.cost
+        return Effect.as(charge.end(end), end)
+      }
+
+      const answer = Effect.fnUntraced(function* (call: GatewayCall) {
+        const run = yield* begin(call)
+        const admitted = yield* admit(run)
+        const { charge } = admitted
+        const { candidate, events } = yield* failover.send(admitted.failover).pipe(
+          Effect.flatMap((sent) => JsonMode.checkAnswer(call.request, sent)),
+          Effect.catch(refuse(run, charge))
+        )
+        run.candidate = candidate
+        run.meter.feed(events)
+        const end = yield* settle(run, charge, candidate)
+        return { candidate, events, usage: end.usage, cost: end.cost }
+      })
+
+      const stream = Effect.fnUntraced(function* (call: GatewayCall) {
+        const run = yield* begin(call)
+        const admitted = yield* admit(run)
+        const { charge } = admitted
+        const opened = yield* failover.stream(admitted.failover).pipe(Effect.catch(refuse(run, charge)))
+        run.candidate = opened.candidate
+        run.firstChunkAt = yield* Clock.currentTimeMillis
+        const failed = (error: ProviderError) => {
+          run.outcome = "refunded"
+          run.status = 502
+          return Stream.fromEffect(Effect.andThen(charge.end(refund(run, error.message)), Effect.fail(error)))
+        }
+        const events = opened.events.pipe(
+          JsonMode.checkStream(call.request, opened.candidate.provider),
+          Stream.mapArray((batches) => {
+            for (const batch of batches) run.meter.feed(batch)
+            return batches
+          }),
+          Stream.catch(failed),
+          Stream.concat(Stream.drain(Stream.fromEffect(Effect.suspend(() => settle(run, charge, opened.candidate)))))
+        )
+        return { candidate: opened.candidate, events, usage: () => run.meter.usage() }
+      })
+
+      return Gateway.of({ answer, stream })
+    })
+  )
+}
+
+/** What is owed for what was metered, at the price of the provider that answered. */
+const chargeFor = (run: Run, candidate: Candidate) => {
+  const usage = run.meter.usage()
+  return {
+    _tag: "Charge" as const,
+    cost: Pricing.cost(candidate.pricing, usage),
+    model: candidate.model.id,
+    provider: candidate.provider,
+    pricing: candidate.pricing,
+    usage
+  }
+}
+
+const refund = (run: Run, why: string): Charge.ChargeEnd => ({
+  _tag: "Refund",
+  model: run.candidate?.model.id ?? run.log.attempts.at(-1)?.model ?? run.call.request.model,
+  provider: run.candidate?.provider ?? run.log.attempts.at(-1)?.provider ?? null,
+  why
+})
+
+/**
+ * The end of a request that reached none of its own: the caller left, who pays for the input and what was produced until
+ * then once a provider was asked; or something of ours broke, which costs the caller nothing.
+ */
+const abandoned = (run: Run, exit: Exit.Exit<unknown, unknown>): Charge.ChargeEnd => {
+  const broke = Exit.isFailure(exit) && !Cause.hasInterruptsOnly(exit.cause)
+  const candidate = run.candidate ?? run.log.current
+  run.status = broke ? 500 : CLIENT_CLOSED_REQUEST
+  if (broke) {
+    run.outcome = "refunded"
+    return refund(run, "internal error")
+  }
+  run.outcome = "cancelled"
+  if (candidate === null) return { _tag: "Release" }
+  run.candidate = candidate
+  const end = chargeFor(run, candidate)
+  run.cost = end.cost
+  return end
+}
+
+const toOutcome = (run: Run, now: number): Outcome => ({
+  caller: run.call.caller,
+  request: run.call.request,
+  rid: run.call.rid,
+  clientRequestId: run.call.clientRequestId,
+  candidate: run.candidate,
+  attempts: run.log.attempts,
+  usage: run.meter.usage(),
+  cost: run.cost,
+  outcome: run.outcome,
+  status: run.status,
+  startedAt: run.startedAt,
+  endedAt: now,
+  timeToFirstChunkMs: run.firstChunkAt === null ? null : run.firstChunkAt - run.startedAt
+})

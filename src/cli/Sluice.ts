@@ -1,0 +1,30 @@
+/**
+ * The `sluice` command. What each command does is given by the caller, so that this describes it and starts nothing.
+ *
+ * @since 0.1.0
+ */
+import type { Effect } from "effect"
+import { Command } from "effect/cli"
+
+/** The work behind the commands. @category models @since 0.1.0 */
+export interface Commands<E, R> {
+  /** Runs the server until it is stopped. */
+  readonly serve: Effect.Effect<void, E, R>
+}
+
+/** @category constructors @since 0.1.0 */
+export const make = <E, R>(commands: Commands<E, R>) =>
+  Command.make("sluice").pipe(
+    Command.withDescription("An AI inference gateway: one key, every model, one bill."),
+    Command.withSubcommands([
+      Command.make("serve", {}, () => commands.serve).pipe(
+        Command.withDescription(
+          "Run the server. Settings come from the environment: PORT, HOST, DATABASE_URL, REDIS_URL, DATA_DIR, <PROVIDER>_API_KEY and more; see the README."
+        ),
+        Command.withExamples([
+          { command: "sluice serve", description: "Embedded mode: everything in this process, data under ./data" },
+          { command: "PORT=0 sluice serve", description: "A free port, named at start" }
+        ])
+      )
+    ])
+  )

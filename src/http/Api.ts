@@ -1,0 +1,154 @@
+/**
+ * Every route, described once: the server and `/openapi.json` are made from the same value.
+ *
+ * @since 0.1.0
+ */
+import { Schema } from "effect"
+import { HttpApi, HttpApiEndpoint, HttpApiGroup, OpenApi } from "effect/http-api"
+import { Role } from "../../schemas/Account.ts"
+import { LedgerCheck, LedgerEntry } from "../../schemas/LedgerEntry.ts"
+import { PlanId } from "../../schemas/Plan.ts"
+import { ChatCompletion, ChatCompletionRequest } from "../../schemas/wire/OpenAiChat.ts"
+
+/** The body of every error outside `/v1/messages`. @category schemas @since 0.1.0 */
+export const ErrorBody = Schema.Struct({
+  error: Schema.Struct({ message: Schema.String, type: Schema.String, code: Schema.String, param: Schema.NullOr(Schema.String) })
+}).annotate({ identifier: "Error" })
+
+const failures = [400, 401, 402, 403, 404, 409, 413, 422, 429, 500, 502, 503, 504].map((status) => ErrorBody.annotate({ httpApiStatus: status }))
+
+const listOf = <S extends Schema.Top>(row: S) =>
+  Schema.Struct({ object: Schema.Literal("list"), data: Schema.Array(row), next_cursor: Schema.NullOr(Schema.String) })
+
+/** `limit` 1 to 1,000, `cursor` as the page before gave it. @category schemas @since 0.1.0 */
+export const PageQuery = { limit: Schema.optional(Schema.String), cursor: Schema.optional(Schema.String) }
+
+const Row = Schema.Record(Schema.String, Schema.Unknown)
+const User = Schema.Struct({
+  id: Schema.String,
+  email: Schema.String,
+  role: Role,
+  tier: Schema.String,
+  plan: PlanId,
+  status: Schema.String,
+  trial: Schema.NullOr(
+    Schema.Struct({
+      ends_at: Schema.String,
+      tokens_left: Schema.Number,
+      requests_left: Schema.Number,
+      credit_left_usd: Schema.String
+    })
+  ),
+  created_at: Schema.String
+}).annotate({ identifier: "User" })
+
+/** `POST /admin/users`. @category schemas @since 0.1.0 */
+export const NewUser = Schema.Struct({ email: Schema.String, plan: Schema.optional(Schema.NullOr(PlanId)) })
+
+/** `PUT /admin/users/{id}/plan`. @category schemas @since 0.1.0 */
+export const NewPlan = Schema.Struct({ plan: PlanId })
+
+const Negotiated = Schema.optional(Schema.NullOr(Schema.Union([Schema.Finite, Schema.Literal("none")])))
+
+/** `PUT /admin/users/{id}/limits`: a number, `"none"` for no limit, null for the plan's. @category schemas @since 0.1.0 */
+export const NewLimits = Schema.Struct({
+  rpm: Negotiated,
+  tokens_per_minute: Negotiated,
+  tokens_per_day: Negotiated,
+  tokens_per_month: Negotiated,
+  requests_per_day: Negotiated,
+  concurrency: Negotiated,
+  burst: Negotiated,
+  daily_usd: Schema.optional(Schema.NullOr(Schema.Union([Schema.Finite, Schema.String])))
+})
+
+/** `POST /admin/users/{id}/credits`: USD as a decimal string or a number; the same reference is applied once. @category schemas @since 0.1.0 */
+export const NewCredits = Schema.Struct({
+  amount_usd: Schema.Union([Schema.String, Schema.Finite]),
+  reference: Schema.String.check(Schema.isMinLength(1), Schema.isMaxLength(255))
+})
+
+/** `POST /v1/keys`. @category schemas @since 0.1.0 */
+export const NewKeyBody = Schema.Struct({
+  name: Schema.String,
+  ip_allowlist: Schema.optional(Schema.Array(Schema.String)),
+  domain_allowlist: Schema.optional(Schema.Array(Schema.String)),
+  expires_at: Schema.optional(Schema.NullOr(Schema.String)),
+  limits: Schema.optional(NewLimits)
+})
+
+const ById = { id: Schema.String }
+const json = { success: Row, error: failures }
+
+const Inference = HttpApiGroup.make("inference").add(
+  HttpApiEndpoint.post("chatCompletions", "/v1/chat/completions", { payload: ChatCompletionRequest, success: ChatCompletion, error: failures })
+)
+
+const Catalog = HttpApiGroup.make("catalog").add(
+  HttpApiEndpoint.get("models", "/v1/models", {
+    query: {
+      ...PageQuery,
+      view: Schema.optional(Schema.String),
+      provider: Schema.optional(Schema.String),
+      modality: Schema.optional(Schema.String),
+      q: Schema.optional(Schema.String),
+      active: Schema.optional(Schema.String)
+    },
+    success: listOf(Row),
+    error: failures
+  }),
+  HttpApiEndpoint.get("model", "/v1/models/:org/:name", { params: { org: Schema.String, name: Schema.String }, ...json }),
+  HttpApiEndpoint.get("providers", "/v1/providers", { success: listOf(Row), error: failures })
+)
+
+const Account = HttpApiGroup.make("account").add(
+  HttpApiEndpoint.get("me", "/v1/me", { success: User, error: failures }),
+  HttpApiEndpoint.get("credits", "/v1/credits", {
+    success: Schema.Struct({
+      allowance_usd: Schema.String,
+      purchased_usd: Schema.String,
+      held_usd: Schema.String,
+      available_usd: Schema.String
+    }),
+    error: failures
+  }),
+  HttpApiEndpoint.get("entries", "/v1/credits/entries", { query: PageQuery, success: listOf(LedgerEntry), error: failures }),
+  HttpApiEndpoint.get("keys", "/v1/keys", { success: listOf(Row), error: failures }),
+  HttpApiEndpoint.post("createKey", "/v1/keys", { payload: NewKeyBody, ...json }),
+  HttpApiEndpoint.delete("revokeKey", "/v1/keys/:id", { params: ById, ...json }),
+  HttpApiEndpoint.get("requests", "/v1/requests", {
+    query: {
+      ...PageQuery,
+      model: Schema.optional(Schema.String),
+      provider: Schema.optional(Schema.String),
+      outcome: Schema.optional(Schema.String)
+    },
+    success: listOf(Row),
+    error: failures
+  }),
+  HttpApiEndpoint.get("request", "/v1/requests/:id", { params: ById, ...json })
+)
+
+const Operator = HttpApiGroup.make("operator").add(
+  HttpApiEndpoint.post("createUser", "/admin/users", { payload: NewUser, ...json }),
+  HttpApiEndpoint.get("users", "/admin/users", { query: PageQuery, success: listOf(User), error: failures }),
+  HttpApiEndpoint.get("user", "/admin/users/:id", { params: ById, success: User, error: failures }),
+  HttpApiEndpoint.put("setPlan", "/admin/users/:id/plan", { params: ById, payload: NewPlan, success: User, error: failures }),
+  HttpApiEndpoint.put("setLimits", "/admin/users/:id/limits", { params: ById, payload: NewLimits, success: User, error: failures }),
+  HttpApiEndpoint.post("addCredits", "/admin/users/:id/credits", { params: ById, payload: NewCredits, success: LedgerEntry, error: failures }),
+  HttpApiEndpoint.get("breakers", "/admin/breakers", { success: listOf(Row), error: failures }),
+  HttpApiEndpoint.post("resetBreaker", "/admin/breakers/:provider/reset", { params: { provider: Schema.String }, ...json }),
+  HttpApiEndpoint.get("checkLedger", "/admin/ledger/check", { success: LedgerCheck, error: failures })
+)
+
+const Operations = HttpApiGroup.make("operations").add(
+  HttpApiEndpoint.get("health", "/health", { success: Row }),
+  HttpApiEndpoint.get("live", "/health/live", { success: Row }),
+  HttpApiEndpoint.get("ready", "/health/ready", { success: Row, error: failures }),
+  HttpApiEndpoint.get("metrics", "/metrics", { success: Schema.String, error: failures })
+)
+
+/** @category models @since 0.1.0 */
+export const Api = HttpApi.make("sluice")
+  .add(Inference, Catalog, Account, Operator, Operations)
+  .annotateMerge(OpenApi.annotations({ title: "Sluice", description: "An AI inference gateway: one key, every model, one bill." }))

@@ -1,0 +1,181 @@
+/**
+ * Every failure as the caller sees it: status, type, code and `Retry-After`, in one table.
+ *
+ * @since 0.1.0
+ */
+import { HttpServerResponse } from "effect/http"
+import type { LedgerError } from "../../schemas/LedgerEntry.ts"
+import * as Money from "../../schemas/Money.ts"
+import { isCallersMistake, type ProviderError } from "../../schemas/Provider.ts"
+import type { CatalogError } from "../catalog/Catalog.ts"
+import type { AccountsError } from "../identity/Accounts.ts"
+import type { IdentityError } from "../identity/Identity.ts"
+import type { LimitExceeded } from "../limits/KeyLimits.ts"
+import type { AllProvidersFailed } from "../providers/Failover.ts"
+
+/** One failure, ready to be written in any protocol's shape. @category models @since 0.1.0 */
+export interface ApiError {
+  readonly status: number
+  readonly type: string
+  readonly code: string
+  readonly message: string
+  readonly param: string | null
+  /** Milliseconds, for `Retry-After`. */
+  readonly retryAfterMs: number | null
+}
+
+const typeOfStatus = (status: number): string => {
+  if (status === 401) return "authentication_error"
+  if (status === 402) return "insufficient_quota"
+  if (status === 403) return "permission_error"
+  if (status === 429) return "rate_limit_error"
+  return status >= 500 ? "api_error" : "invalid_request_error"
+}
+
+/** @category constructors @since 0.1.0 */
+export const make = (
+  status: number,
+  code: string,
+  message: string,
+  more: { readonly param?: string | null; readonly retryAfterMs?: number | null } = {}
+): ApiError => ({
+  status,
+  type: typeOfStatus(status),
+  code,
+  message,
+  param: more.param ?? null,
+  retryAfterMs: more.retryAfterMs ?? (status === 503 ? 1_000 : null)
+})
+
+/** Something of ours broke: says nothing of what. @category constructors @since 0.1.0 */
+export const internal = make(500, "INTERNAL_ERROR", "Something went wrong on our side. The request was not charged; try it again.")
+
+/** @category constructors @since 0.1.0 */
+export const invalid = (message: string, param: string | null = null, code = "INVALID_REQUEST"): ApiError => make(400, code, message, { param })
+
+/** @category constructors @since 0.1.0 */
+export const notFound = (what: string): ApiError => make(404, "RESOURCE_NOT_FOUND", what)
+
+const identityTable: Readonly<Record<IdentityError["reason"], ApiError>> = {
+  missing: make(401, "API_KEY_MISSING", "No API key was given. Send it as `Authorization: Bearer gw_…` or `x-api-key: gw_…`."),
+  unknown: make(401, "INVALID_API_KEY", "The API key is not valid."),
+  revoked: make(401, "API_KEY_REVOKED", "The API key was revoked."),
+  expired: make(401, "API_KEY_EXPIRED", "The API key has expired."),
+  inactive: make(401, "INVALID_API_KEY", "The account of this API key is not active."),
+  ip_not_allowed: make(403, "IP_RESTRICTED", "The API key may not be used from this address."),
+  domain_not_allowed: make(403, "DOMAIN_RESTRICTED", "The API key may not be used from this site."),
+  unavailable: make(503, "SERVICE_UNAVAILABLE", "The API key could not be checked just now. Try again shortly.")
+}
+
+/** @category conversions @since 0.1.0 */
+export const fromIdentity = (error: Pick<IdentityError, "reason">): ApiError => identityTable[error.reason]
+
+/** @category conversions @since 0.1.0 */
+export const fromCatalog = (error: CatalogError): ApiError => {
+  const reason = error.reason
+  switch (reason._tag) {
+    case "ModelNotFound":
+      return make(404, "model_not_found", `The model \`${reason.model}\` does not exist. GET /v1/models lists what is served.`, { param: "model" })
+    case "NoActiveProvider":
+      return make(
+        503,
+        "PROVIDER_UNAVAILABLE",
+        `No provider of \`${reason.model}\` is switched on here. It is served by: ${reason.providers.join(", ")}; give one of them a key.`,
+        { param: "model" }
+      )
+    case "PricingUnavailable":
+      return make(503, "PRICING_UNAVAILABLE", `The model \`${reason.model}\` has no explicit price, so it is not served.`, { param: "model" })
+    case "InvalidRoute":
+      return invalid(reason.message, reason.param)
+  }
+}
+
+/** @category conversions @since 0.1.0 */
+export const fromLedger = (error: LedgerError): ApiError => {
+  const reason = error.reason
+  switch (reason._tag) {
+    case "InsufficientCredits":
+      return make(
+        402,
+        "INSUFFICIENT_CREDITS",
+        `This request may cost up to ${Money.toUsd(reason.required)} USD, and ${Money.toUsd(reason.available)} USD is available. Add credits, or lower \`max_tokens\`.`
+      )
+    case "LedgerUnavailable":
+      return make(503, "SERVICE_UNAVAILABLE", "Credits could not be checked just now. Try again shortly.")
+    case "AccountNotFound":
+      return make(404, "RESOURCE_NOT_FOUND", "There is no such account.")
+  }
+}
+
+/** @category conversions @since 0.1.0 */
+export const fromLimit = (error: LimitExceeded): ApiError =>
+  make(429, error.limit === "concurrency" ? "CONCURRENT_REQUEST_LIMIT" : error.limit.startsWith("tokens") ? "TOKEN_RATE_LIMIT" : "RATE_LIMIT_EXCEEDED", error.message, {
+    retryAfterMs: error.retryAfterMs
+  })
+
+/** @category conversions @since 0.1.0 */
+export const fromAccounts = (error: AccountsError): ApiError => {
+  switch (error.reason) {
+    case "user_not_found":
+    case "key_not_found":
+      return notFound(error.detail)
+    case "email_taken":
+      return make(409, "EMAIL_TAKEN", error.detail, { param: "email" })
+    case "invalid_email":
+      return invalid(error.detail, "email")
+    case "invalid_input":
+      return invalid(error.detail)
+    case "unavailable":
+      return make(503, "SERVICE_UNAVAILABLE", "The database did not answer. Try again shortly.")
+  }
+}
+
+/** A provider's failure: the caller's own mistakes keep their words, the provider's troubles lose theirs. @category conversions @since 0.1.0 */
+export const fromProvider = (error: ProviderError): ApiError => {
+  const reason = error.reason
+  switch (reason._tag) {
+    case "ProviderStatus": {
+      if (reason.status === 429) {
+        return make(429, "PROVIDER_RATE_LIMITED", "The provider is limiting requests for this model. Try again later.", {
+          retryAfterMs: reason.retryAfterMs ?? 1_000
+        })
+      }
+      if (isCallersMistake(error)) {
+        const status = reason.status === 413 || reason.status === 422 ? reason.status : 400
+        return make(status, reason.code ?? "INVALID_REQUEST", reason.message, { param: reason.param })
+      }
+      if (reason.status === 503) return make(503, "PROVIDER_UNAVAILABLE", "The provider is not available. The request was not charged.")
+      if (reason.status === 504) return make(504, "PROVIDER_TIMEOUT", "The provider did not answer in time. The request was not charged.")
+      return make(502, "PROVIDER_ERROR", "The provider failed. The request was not charged.")
+    }
+    case "ProviderTimeout":
+      return make(504, "PROVIDER_TIMEOUT", "The provider did not answer in time. The request was not charged.")
+    case "ProviderConnection":
+      return make(503, "PROVIDER_UNAVAILABLE", "The provider could not be reached. The request was not charged.")
+    case "ProviderAnswer":
+      return make(502, "PROVIDER_ERROR", "The provider's answer broke off or was not valid. The request was not charged.")
+  }
+}
+
+/** @category conversions @since 0.1.0 */
+export const fromFailover = (error: AllProvidersFailed): ApiError => {
+  if (error.last === null) {
+    return make(503, "PROVIDER_UNAVAILABLE", "Every provider of this model is resting after failures. Try again later.", {
+      retryAfterMs: error.retryAfterMs ?? 1_000
+    })
+  }
+  const failure = fromProvider(error.last)
+  return error.retryAfterMs === null ? failure : { ...failure, retryAfterMs: error.retryAfterMs }
+}
+
+/** The body of an error in OpenAI's shape, also used by every route that belongs to no protocol. @category formatting @since 0.1.0 */
+export const openAiBody = (error: ApiError): { readonly error: { message: string; type: string; code: string; param: string | null } } => ({
+  error: { message: error.message, type: error.type, code: error.code, param: error.param }
+})
+
+/** @category conversions @since 0.1.0 */
+export const toResponse = (error: ApiError): HttpServerResponse.HttpServerResponse =>
+  HttpServerResponse.jsonUnsafe(openAiBody(error), {
+    status: error.status,
+    headers: error.retryAfterMs === null ? {} : { "retry-after": String(Math.max(1, Math.ceil(error.retryAfterMs / 1_000))) }
+  })

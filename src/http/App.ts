@@ -1,0 +1,85 @@
+/**
+ * The HTTP app: every route, behind what every answer has in common.
+ *
+ * @since 0.1.0
+ */
+import { Cause, Context, Effect, Layer } from "effect"
+import { SecureRandom } from "effect/crypto"
+import { HttpRouter, HttpServerError, HttpServerRequest, HttpServerResponse } from "effect/http"
+import { HttpApiBuilder, HttpApiError, HttpApiScalar } from "effect/http-api"
+import * as AccountRoutes from "./AccountRoutes.ts"
+import { Api } from "./Api.ts"
+import * as ApiError from "./ApiError.ts"
+import * as CatalogRoutes from "./CatalogRoutes.ts"
+import * as InferenceRoutes from "./InferenceRoutes.ts"
+import { Lifecycle } from "../health/Lifecycle.ts"
+import * as OperationsRoutes from "./OperationsRoutes.ts"
+import * as OperatorRoutes from "./OperatorRoutes.ts"
+import { clientRequestId, RequestIds } from "./RequestContext.ts"
+
+/** The routes, to be mounted in any Effect HTTP server; `/openapi.json` and `/docs` among them. @category layers @since 0.1.0 */
+export const routes = Layer.mergeAll(
+  HttpApiBuilder.layer(Api, { openapiPath: "/openapi.json" }).pipe(
+    Layer.provide([InferenceRoutes.layer, CatalogRoutes.layer, AccountRoutes.layer, OperatorRoutes.layer, OperationsRoutes.layer])
+  ),
+  HttpApiScalar.layer(Api, { path: "/docs" })
+)
+
+const notFound = (request: HttpServerRequest.HttpServerRequest): ApiError.ApiError =>
+  ApiError.make(404, "ENDPOINT_NOT_FOUND", `There is no ${request.method} ${request.url.split("?")[0]}. GET /openapi.json describes every route.`)
+
+/** What reached nobody: no such route, a query that is not of its schema, or something of ours that broke. */
+const fromCause = (request: HttpServerRequest.HttpServerRequest, cause: Cause.Cause<unknown>): ApiError.ApiError | null => {
+  for (const reason of cause.reasons) {
+    if (reason._tag === "Fail" && HttpServerError.isHttpServerError(reason.error)) {
+      if (reason.error.reason._tag === "RouteNotFound") return notFound(request)
+      if (reason.error.reason._tag === "RequestParseError") return ApiError.invalid("The request could not be read.")
+    }
+    if (reason._tag === "Die" && HttpApiError.HttpApiSchemaError.is(reason.defect)) {
+      return ApiError.invalid(`The ${reason.defect.kind.toLowerCase()} is not as described: ${reason.defect.message.slice(0, 300)}`)
+    }
+  }
+  return Cause.hasInterruptsOnly(cause) ? null : ApiError.internal
+}
+
+const draining = HttpServerResponse.setHeader(
+  ApiError.toResponse(ApiError.make(503, "SERVICE_UNAVAILABLE", "The server is shutting down. Try again.")),
+  "connection",
+  "close"
+)
+
+/**
+ * Wraps an app in what every answer has: `x-request-id`, `x-sluice-request-id`, and an error of the usual shape for
+ * whatever no route has answered.
+ *
+ * @category middleware
+ * @since 0.1.0
+ */
+export const wrap = <E, R>(app: Effect.Effect<HttpServerResponse.HttpServerResponse, E, R>) =>
+  Effect.gen(function* () {
+    const random = yield* SecureRandom.SecureRandom
+    const lifecycle = yield* Lifecycle
+    return Effect.gen(function* () {
+      const request = yield* HttpServerRequest.HttpServerRequest
+      const id = yield* random.uuidV7()
+      const clientId = clientRequestId(request)
+      const answer =
+        lifecycle.state() === "draining" && !request.url.startsWith("/health")
+          ? draining
+          : yield* Effect.catchCause(Effect.provideService(app, RequestIds, { id, clientId }), (cause) => {
+              const error = fromCause(request, cause)
+              if (error === null) return Effect.failCause(cause)
+              const response = ApiError.toResponse(error)
+              return error === ApiError.internal ? Effect.as(Effect.logError("A request failed by a defect", cause), response) : Effect.succeed(response)
+            })
+      return HttpServerResponse.setHeaders(answer, { "x-request-id": clientId ?? id, "x-sluice-request-id": id })
+    })
+  })
+
+/** The whole app as one effect, for `HttpServer.serve` or a web handler. @category constructors @since 0.1.0 */
+export const make = Effect.flatMap(HttpRouter.toHttpEffect(routes), wrap)
+
+/** The gateway's app as a service, so that other programs can mount it. @category services @since 0.1.0 */
+export class App extends Context.Service<App, Effect.Success<typeof make>>()("sluice/http/App") {
+  static readonly layer = Layer.effect(this, make)
+}

@@ -1,0 +1,115 @@
+/**
+ * What the operator manages: users, credits, breakers, the ledger's proof.
+ *
+ * @since 0.1.0
+ */
+import { Effect, Option, Redacted } from "effect"
+import type { HttpServerRequest, HttpServerResponse } from "effect/http"
+import { HttpApiBuilder } from "effect/http-api"
+import * as Money from "../../schemas/Money.ts"
+import { Accounts, type NegotiatedLimits } from "../identity/Accounts.ts"
+import { Identity } from "../identity/Identity.ts"
+import { Ledger } from "../ledger/Ledger.ts"
+import { Breakers } from "../providers/Breakers.ts"
+import { ProviderRegistry } from "../providers/ProviderRegistry.ts"
+import { operator } from "./Access.ts"
+import { Api, NewCredits, NewLimits, NewPlan, NewUser } from "./Api.ts"
+import * as ApiError from "./ApiError.ts"
+import { decodeBody, handled, json, list, page } from "./Handled.ts"
+
+/** Drops what was not given: absent is not the same as null. @category conversions @since 0.1.0 */
+export const negotiated = (limits: typeof NewLimits.Type): NegotiatedLimits => Object.fromEntries(Object.entries(limits).filter(([, value]) => value !== undefined))
+
+/** Numbers are read through their shortest decimal form, so 0.1 is a tenth. */
+const amountOf = (value: string | number): Option.Option<Money.Money> => Money.fromUsd(typeof value === "number" ? plainDecimal(value) : value.trim())
+
+const plainDecimal = (value: number): string => (String(value).includes("e") ? value.toFixed(12) : String(value))
+
+/** @category layers @since 0.1.0 */
+export const layer = HttpApiBuilder.group(
+  Api,
+  "operator",
+  Effect.fnUntraced(function* (handlers) {
+    const identity = yield* Identity
+    const accounts = yield* Accounts
+    const ledger = yield* Ledger
+    const breakers = yield* Breakers
+    const registry = yield* ProviderRegistry
+    const readUser = decodeBody(NewUser)
+    const readPlan = decodeBody(NewPlan)
+    const readLimits = decodeBody(NewLimits)
+    const readCredits = decodeBody(NewCredits)
+
+    const asOperator = <R>(
+      request: HttpServerRequest.HttpServerRequest,
+      effect: Effect.Effect<HttpServerResponse.HttpServerResponse, ApiError.ApiError, R>
+    ) => handled(Effect.andThen(operator(identity, request), effect))
+
+    const addCredits = Effect.fnUntraced(function* (id: string, request: HttpServerRequest.HttpServerRequest) {
+      const body = yield* readCredits(request)
+      const amount = Option.getOrNull(amountOf(body.amount_usd))
+      if (amount === null || amount === 0n) {
+        return yield* Effect.fail(ApiError.invalid("`amount_usd` must be a decimal amount in USD such as \"10.00\", not zero.", "amount_usd"))
+      }
+      yield* Effect.mapError(accounts.get(id), ApiError.fromAccounts)
+      const grant = { accountId: id, kind: amount > 0n ? ("topup" as const) : ("adjust" as const), allowance: Money.zero, purchased: amount }
+      return json(yield* Effect.mapError(ledger.grant({ ...grant, reference: body.reference }), ApiError.fromLedger))
+    })
+
+    const createUser = Effect.fnUntraced(function* (request: HttpServerRequest.HttpServerRequest) {
+      const body = yield* readUser(request)
+      const made = yield* Effect.mapError(accounts.create({ email: body.email, plan: body.plan ?? null }), ApiError.fromAccounts)
+      return json({ user: made.user, api_key: Redacted.value(made.apiKey) }, 201)
+    })
+
+    const listBreakers = Effect.map(breakers.states, (states) => {
+      const seen = new Map(states.map((state) => [state.provider, state]))
+      const closed = { state: "closed", failures: 0, opened_at: null, retry_at: null }
+      return list(registry.all.map(({ definition }) => seen.get(definition.slug) ?? { provider: definition.slug, ...closed }))
+    })
+
+    const resetBreaker = Effect.fnUntraced(function* (slug: string) {
+      const provider = registry.get(slug)
+      if (provider === undefined) return yield* Effect.fail(ApiError.notFound(`There is no provider \`${slug}\`.`))
+      yield* breakers.reset(provider.definition.slug)
+      return json({ provider: provider.definition.slug, state: "closed" })
+    })
+
+    return handlers
+      .handleRaw("createUser", ({ request }) => asOperator(request, createUser(request)))
+      .handleRaw("users", ({ query, request }) =>
+        asOperator(
+          request,
+          Effect.flatMap(page(query), (wanted) =>
+            Effect.map(Effect.mapError(accounts.list(wanted), ApiError.fromAccounts), (found) => list(found.data, found.next))
+          )
+        )
+      )
+      .handleRaw("user", ({ params, request }) => asOperator(request, Effect.map(Effect.mapError(accounts.get(params.id), ApiError.fromAccounts), (user) => json(user))))
+      .handleRaw("setPlan", ({ params, request }) =>
+        asOperator(
+          request,
+          Effect.flatMap(readPlan(request), (body) =>
+            Effect.map(Effect.mapError(accounts.setPlan(params.id, body.plan), ApiError.fromAccounts), (user) => json(user))
+          )
+        )
+      )
+      .handleRaw("setLimits", ({ params, request }) =>
+        asOperator(
+          request,
+          Effect.flatMap(readLimits(request), (body) =>
+            Effect.map(Effect.mapError(accounts.setLimits(params.id, negotiated(body)), ApiError.fromAccounts), (user) => json(user))
+          )
+        )
+      )
+      .handleRaw("addCredits", ({ params, request }) => asOperator(request, addCredits(params.id, request)))
+      .handleRaw("breakers", ({ request }) => asOperator(request, listBreakers))
+      .handleRaw("resetBreaker", ({ params, request }) => asOperator(request, resetBreaker(params.provider)))
+      .handleRaw("checkLedger", ({ request }) =>
+        asOperator(
+          request,
+          Effect.map(Effect.mapError(ledger.check, ApiError.fromLedger), (result) => json(result))
+        )
+      )
+  })
+)

@@ -1,0 +1,82 @@
+/**
+ * The one value that every request ends in, and what hangs off it: the request row and the metrics.
+ *
+ * Nothing here holds an answer back or decides about money.
+ *
+ * @since 0.1.0
+ */
+import { Context, Effect, Layer, Metric } from "effect"
+import type { Caller } from "../../schemas/Account.ts"
+import type { InferenceRequest } from "../../schemas/Inference.ts"
+import type { Candidate } from "../../schemas/Model.ts"
+import * as Money from "../../schemas/Money.ts"
+import type { Usage } from "../../schemas/Usage.ts"
+import type { Attempt } from "../providers/Failover.ts"
+import { RequestLog } from "./RequestLog.ts"
+
+/** How one request ended. Times are epoch milliseconds. @category models @since 0.1.0 */
+export interface Outcome {
+  readonly caller: Caller
+  readonly request: InferenceRequest
+  readonly rid: string
+  readonly clientRequestId: string | null
+  /** Who answered, or was being asked when the request ended; null when nobody was. */
+  readonly candidate: Candidate | null
+  readonly attempts: ReadonlyArray<Attempt>
+  readonly usage: Usage
+  readonly cost: Money.Money
+  readonly outcome: "ok" | "cached" | "cancelled" | "rejected" | "refunded"
+  readonly status: number
+  readonly startedAt: number
+  readonly endedAt: number
+  readonly timeToFirstChunkMs: number | null
+}
+
+const requests = Metric.counter("sluice_model_inference_requests", { description: "Inference requests by provider, model and status", incremental: true })
+const tokens = Metric.counter("sluice_tokens_used", { description: "Tokens by provider, model and type", incremental: true })
+const credits = Metric.counter("sluice_credits_used", { description: "USD charged by provider and model", incremental: true })
+const seconds = [0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60]
+const duration = Metric.histogram("sluice_model_inference_duration_seconds", { description: "Whole requests, in seconds", boundaries: seconds })
+const firstChunk = Metric.histogram("sluice_time_to_first_chunk_seconds", {
+  description: "From the request to the first chunk of a stream, in seconds",
+  boundaries: [0.1, 0.25, 0.5, 1, 2, 5, 10, 15]
+})
+
+const measure = (outcome: Outcome): Effect.Effect<void> => {
+  const labels = { provider: outcome.candidate?.provider ?? "none", model: outcome.candidate?.model.id ?? "other" }
+  const { usage } = outcome
+  const updates = [
+    Metric.update(Metric.withAttributes(requests, { ...labels, status: outcome.outcome }), 1),
+    Metric.update(Metric.withAttributes(duration, labels), (outcome.endedAt - outcome.startedAt) / 1_000)
+  ]
+  if (outcome.cost > 0n) {
+    updates.push(
+      Metric.update(Metric.withAttributes(tokens, { ...labels, token_type: "input" }), usage.input + usage.cachedRead + usage.cacheWrite),
+      Metric.update(Metric.withAttributes(tokens, { ...labels, token_type: "output" }), usage.output + usage.reasoning),
+      Metric.update(Metric.withAttributes(credits, labels), Number(Money.toUsd(outcome.cost)))
+    )
+  }
+  if (outcome.timeToFirstChunkMs !== null) {
+    updates.push(Metric.update(Metric.withAttributes(firstChunk, labels), outcome.timeToFirstChunkMs / 1_000))
+  }
+  return Effect.all(updates, { discard: true })
+}
+
+/** @category services @since 0.1.0 */
+export class Outcomes extends Context.Service<
+  Outcomes,
+  {
+    /** Tells everybody who listens. Never waits. */
+    readonly publish: (outcome: Outcome) => Effect.Effect<void>
+  }
+>()("sluice/usage/Outcomes") {
+  static readonly layer = Layer.effect(
+    this,
+    Effect.gen(function* () {
+      const log = yield* RequestLog
+      return Outcomes.of({ publish: (outcome) => Effect.andThen(log.record(toRow(outcome)), measure(outcome)) })
+    })
+  )
+}
+
+const toRow = (outcome: Outcome) => ({ outcome })
