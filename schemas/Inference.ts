@@ -3,14 +3,8 @@
  *
  * @since 0.1.0
  */
+import type { Json, JsonObject } from "./Json.ts"
 import type { Usage } from "./Usage.ts"
-
-/** JSON as it was parsed. @category models @since 0.1.0 */
-export type Json = null | boolean | number | string | ReadonlyArray<Json> | JsonObject
-/** @category models @since 0.1.0 */
-export interface JsonObject {
-  readonly [key: string]: Json
-}
 
 /** The public protocol a request came in by, and that its answer leaves by. @category models @since 0.1.0 */
 export type Protocol = "openai-chat"

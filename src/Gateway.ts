@@ -13,12 +13,12 @@ import type { LedgerError } from "../schemas/LedgerEntry.ts"
 import type { Candidate } from "../schemas/Model.ts"
 import * as Money from "../schemas/Money.ts"
 import { isCallersMistake, type ProviderError } from "../schemas/Provider.ts"
-import { estimateTokens, type Usage } from "../schemas/Usage.ts"
+import type { Usage } from "../schemas/Usage.ts"
 import { Catalog, CatalogError, InvalidRoute } from "./catalog/Catalog.ts"
 import * as Charge from "./ledger/Charge.ts"
 import { Ledger } from "./ledger/Ledger.ts"
 import * as Pricing from "./ledger/Pricing.ts"
-import { type AllProvidersFailed, type AttemptLog, Failover } from "./providers/Failover.ts"
+import { AllProvidersFailed, type AttemptLog, Failover } from "./providers/Failover.ts"
 import * as JsonMode from "./streams/JsonMode.ts"
 import { Meter } from "./streams/Meter.ts"
 import { type Outcome, Outcomes } from "./usage/Outcomes.ts"
@@ -107,7 +107,7 @@ const maxOutputOf = (candidate: Candidate): number => candidate.model.maxOutput 
 
 /** The most and the least that has to be held: the dearest of the route. */
 const priceRoute = (request: InferenceRequest, candidates: ReadonlyArray<Candidate>) => {
-  const prompt = { promptTokens: estimateTokens(request.promptCharacters), images: request.promptImages, choices: request.choices }
+  const prompt = { promptTokens: Pricing.promptTokens(request), choices: request.choices }
   let amount = Money.zero
   let minimum = Money.zero
   for (const candidate of candidates) {
@@ -142,7 +142,7 @@ export class Gateway extends Context.Service<
           call,
           startedAt: yield* Clock.currentTimeMillis,
           log: { attempts: [], current: null },
-          meter: new Meter(call.request.promptCharacters),
+          meter: new Meter(Pricing.promptTokens(call.request)),
           firstChunkAt: null,
           outcome: "rejected",
           status: 500,
@@ -198,7 +198,14 @@ export class Gateway extends Context.Service<
         const admitted = yield* admit(run)
         const { charge } = admitted
         const { candidate, events } = yield* failover.send(admitted.failover).pipe(
-          Effect.flatMap((sent) => JsonMode.checkAnswer(call.request, sent)),
+          Effect.flatMap(({ candidate, events }) =>
+            JsonMode.checkAnswer(call.request, candidate.provider, events).pipe(
+              Effect.mapBoth({
+                onSuccess: (checked) => ({ candidate, events: checked }),
+                onFailure: (last) => new AllProvidersFailed({ last, retryAfterMs: null })
+              })
+            )
+          ),
           Effect.catch(refuse(run, charge))
         )
         run.candidate = candidate

@@ -17,7 +17,8 @@ import { Api } from "./Api.ts"
 import * as ApiError from "./ApiError.ts"
 import { handled } from "./Handled.ts"
 import { limitHeaders } from "./LimitHeaders.ts"
-import * as Wire from "./OpenAiChatWire.ts"
+import { answerId, ChunkEncoder, encodeAnswer } from "./OpenAiChatAnswer.ts"
+import { decodeRequest } from "./OpenAiChatRequest.ts"
 import { readJsonObject } from "./RequestBody.ts"
 import { RequestIds } from "./RequestContext.ts"
 
@@ -46,7 +47,7 @@ const expectedTokens = (request: InferenceRequest): number => estimateTokens(req
 
 const encoder = new TextEncoder()
 
-const sse = (opened: GatewayStream, chunks: Wire.ChunkEncoder): Stream.Stream<Uint8Array> =>
+const sse = (opened: GatewayStream, chunks: ChunkEncoder): Stream.Stream<Uint8Array> =>
   opened.events.pipe(
     Stream.map((batch) => encoder.encode(chunks.encode(batch))),
     Stream.concat(Stream.fromEffect(Effect.sync(() => encoder.encode(chunks.end(opened.usage()))))),
@@ -65,7 +66,7 @@ export const layer = HttpApiBuilder.group(
     const chat = Effect.fnUntraced(function* (http: HttpServerRequest.HttpServerRequest) {
       const caller = yield* customer(identity, http)
       const ids = yield* RequestIds
-      const request = yield* Effect.fromResult(Wire.decodeRequest(yield* readJsonObject(http)))
+      const request = yield* Effect.fromResult(decodeRequest(yield* readJsonObject(http)))
       const expected = expectedTokens(request)
       const admitted = yield* limits.admit(caller, expected)
       const now = yield* Clock.currentTimeMillis
@@ -81,7 +82,7 @@ export const layer = HttpApiBuilder.group(
         return yield* gateway.answer(call).pipe(
           Effect.map(({ candidate, cost, events, usage }) => {
             used = totalTokens(usage)
-            const body = Wire.encodeAnswer(events, { id: Wire.answerId(ids.id), created, model: candidate.model.id, usage })
+            const body = encodeAnswer(events, { id: answerId(ids.id), created, model: candidate.model.id, usage })
             return HttpServerResponse.jsonUnsafe(body, {
               headers: { ...headers, ...answered(candidate.provider, candidate.model.id), "x-sluice-cost-usd": Money.toUsd(cost) }
             })
@@ -92,7 +93,7 @@ export const layer = HttpApiBuilder.group(
       return yield* gateway.stream(call).pipe(
         Effect.map((opened) => {
           const { model, provider } = opened.candidate
-          const chunks = Wire.chunkEncoder({ id: Wire.answerId(ids.id), created, model: model.id, includeUsage: request.includeUsage })
+          const chunks = new ChunkEncoder({ id: answerId(ids.id), created, model: model.id, includeUsage: request.includeUsage })
           const body = Stream.ensuring(
             sse(opened, chunks),
             Effect.sync(() => {

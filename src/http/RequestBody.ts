@@ -3,9 +3,9 @@
  *
  * @since 0.1.0
  */
-import { Context, Effect, Predicate } from "effect"
+import { Context, Effect } from "effect"
 import type { HttpServerError, HttpServerRequest } from "effect/http"
-import type { Json, JsonObject } from "../../schemas/Inference.ts"
+import * as Json from "../../schemas/Json.ts"
 import * as ApiError from "./ApiError.ts"
 
 /** Bounds on what a caller may send. @category models @since 0.1.0 */
@@ -49,8 +49,6 @@ export const isDeeperThan = (text: string, limit: number): boolean => {
 const tooLarge = (bounds: BodyBounds): ApiError.ApiError =>
   ApiError.make(413, "REQUEST_TOO_LARGE", `The body is larger than ${bounds.maxBytes} bytes.`)
 
-const isJsonObject = (value: Json): value is JsonObject => Predicate.isObject(value) && !Array.isArray(value)
-
 const fromReadFailure = (error: HttpServerError.HttpServerError, bounds: BodyBounds): ApiError.ApiError =>
   error.reason._tag === "RequestParseError" && error.reason.reason === "BodyTooLarge"
     ? tooLarge(bounds)
@@ -63,15 +61,6 @@ const decodeText = (bytes: ArrayBuffer): string | null => {
     return utf8.decode(bytes)
   } catch {
     return null
-  }
-}
-
-const parse = (text: string): Json | undefined => {
-  try {
-    const value: Json = JSON.parse(text)
-    return value
-  } catch {
-    return undefined
   }
 }
 
@@ -100,7 +89,7 @@ export const readText = Effect.fnUntraced(function* (
 /** A JSON object out of the body. @category readers @since 0.1.0 */
 export const readJsonObject = Effect.fnUntraced(function* (
   request: HttpServerRequest.HttpServerRequest
-): Effect.fn.Return<JsonObject, ApiError.ApiError> {
+): Effect.fn.Return<Json.JsonObject, ApiError.ApiError> {
   const refused = refuseContentType(request)
   if (refused !== null) return yield* Effect.fail(refused)
   const text = yield* readText(request)
@@ -109,7 +98,7 @@ export const readJsonObject = Effect.fnUntraced(function* (
   if (isDeeperThan(text, maxDepth)) {
     return yield* Effect.fail(ApiError.invalid(`The JSON body nests deeper than ${maxDepth} levels.`, null, "INVALID_JSON"))
   }
-  const value = parse(text)
+  const value = Json.parse(text)
   if (value === undefined) return yield* Effect.fail(ApiError.invalid("The body is not valid JSON.", null, "INVALID_JSON"))
-  return isJsonObject(value) ? value : yield* Effect.fail(ApiError.invalid("The JSON body must be an object.", null, "INVALID_JSON"))
+  return Json.isObject(value) ? value : yield* Effect.fail(ApiError.invalid("The JSON body must be an object.", null, "INVALID_JSON"))
 })

@@ -3,7 +3,7 @@
  *
  * @since 0.1.0
  */
-import { type Array as Arr, Context, type Effect, type Scope, type Stream } from "effect"
+import type { Array as Arr, Effect, Scope, Stream } from "effect"
 import type { InferenceEvent, InferenceRequest } from "../../schemas/Inference.ts"
 import type { ProviderError } from "../../schemas/Provider.ts"
 import type { RegisteredProvider } from "./ProviderRegistry.ts"
@@ -32,12 +32,3 @@ export interface ProviderAdapter {
   /** What a status and body of this protocol mean. */
   readonly mapError: (provider: string, status: number, headers: Readonly<Record<string, string>>, body: string) => ProviderError
 }
-
-/** @category services @since 0.1.0 */
-export class ProviderAdapters extends Context.Service<
-  ProviderAdapters,
-  {
-    /** The adapter that speaks a provider's protocol. */
-    readonly for: (provider: RegisteredProvider) => ProviderAdapter
-  }
->()("sluice/providers/ProviderAdapters") {}

@@ -1,0 +1,29 @@
+/**
+ * Which adapter speaks which protocol.
+ *
+ * @since 0.1.0
+ */
+import { Context, Effect, Layer } from "effect"
+import type { ProviderAdapter } from "./ProviderAdapter.ts"
+import type { RegisteredProvider } from "./ProviderRegistry.ts"
+import * as OpenAiAdapter from "./protocols/OpenAiAdapter.ts"
+import * as Sandbox from "./Sandbox.ts"
+import { Transport } from "./Transport.ts"
+
+/** @category services @since 0.1.0 */
+export class ProviderAdapters extends Context.Service<
+  ProviderAdapters,
+  {
+    /** The adapter that speaks a provider's protocol. */
+    readonly for: (provider: RegisteredProvider) => ProviderAdapter
+  }
+>()("sluice/providers/ProviderAdapters") {
+  static readonly layer = Layer.effect(
+    this,
+    Effect.gen(function* () {
+      const openAi = OpenAiAdapter.make(yield* Transport)
+      const sandbox = Sandbox.make()
+      return ProviderAdapters.of({ for: (provider) => (provider.definition.protocol === "sandbox" ? sandbox : openAi) })
+    })
+  )
+}

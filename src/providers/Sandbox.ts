@@ -1,0 +1,70 @@
+/**
+ * The provider that is always there: in-process, deterministic and priced, so that everything can be tried without a key.
+ *
+ * `sandbox/echo` answers with the last user message, `sandbox/lorem` with as many words as `max_tokens`. A word is a token.
+ *
+ * @since 0.1.0
+ */
+import { Array as Arr, Effect, Stream } from "effect"
+import type { InferenceEvent, InferenceRequest } from "../../schemas/Inference.ts"
+import * as Json from "../../schemas/Json.ts"
+import { ProviderError, ProviderStatus } from "../../schemas/Provider.ts"
+import { estimateTokens, none } from "../../schemas/Usage.ts"
+import type { ProviderAdapter, ProviderCall } from "./ProviderAdapter.ts"
+
+const lorem = "lorem ipsum dolor sit amet consectetur adipiscing elit sed do eiusmod tempor incididunt ut labore et dolore magna aliqua".split(" ")
+
+/** Words of a `sandbox/lorem` answer where no bound is given. */
+const DEFAULT_WORDS = 16
+
+const textOf = (content: Json.Json | undefined): string => {
+  if (!Json.isArray(content)) return Json.string(content) ?? ""
+  return content.map((part) => (Json.isObject(part) ? (Json.string(part["text"]) ?? "") : "")).join("")
+}
+
+const lastUserText = (request: InferenceRequest): string => {
+  const messages = request.body["messages"]
+  if (!Json.isArray(messages)) return ""
+  return textOf(messages.findLast((message): message is Json.JsonObject => Json.isObject(message) && message["role"] === "user")?.["content"])
+}
+
+/** The words of the answer, each with the space before it, and whether a bound cut it. */
+const compose = (call: ProviderCall): { readonly words: ReadonlyArray<string>; readonly cut: boolean } => {
+  const bound = call.request.maxTokens ?? call.maxTokens
+  if (call.nativeId.endsWith("lorem")) {
+    const count = call.request.maxTokens ?? Math.min(DEFAULT_WORDS, call.maxTokens ?? DEFAULT_WORDS)
+    return { words: Array.from({ length: count }, (_, i) => (i === 0 ? "" : " ") + lorem[i % lorem.length]), cut: call.request.maxTokens !== null }
+  }
+  const words = lastUserText(call.request).match(/\s*\S+\s*$|\s*\S+/g) ?? [" "]
+  return bound !== null && words.length > bound ? { words: words.slice(0, bound), cut: true } : { words, cut: false }
+}
+
+const refuse = (message: string) =>
+  new ProviderError({ provider: "sandbox", reason: new ProviderStatus({ status: 400, message, code: null, param: "max_tokens", retryAfterMs: null }) })
+
+/** Words of one answer, at most. */
+const MAX_WORDS = 100_000
+
+const answer = (call: ProviderCall): Effect.Effect<ReadonlyArray<Arr.NonEmptyReadonlyArray<InferenceEvent>>, ProviderError> => {
+  if ((call.request.maxTokens ?? 0) > MAX_WORDS) return Effect.fail(refuse(`The sandbox answers with at most ${MAX_WORDS} tokens.`))
+  const { cut, words } = compose(call)
+  const { choices, promptCharacters } = call.request
+  const batches: Array<Arr.NonEmptyReadonlyArray<InferenceEvent>> = []
+  for (const text of words) {
+    const [first, ...rest] = Array.from({ length: choices }, (_, choice): InferenceEvent => ({ _tag: "Text", choice, text }))
+    if (first !== undefined) batches.push([first, ...rest])
+  }
+  const ends = Array.from({ length: choices }, (_, choice): InferenceEvent => ({ _tag: "Finish", choice, reason: cut ? "length" : "stop" }))
+  const usage = { ...none, input: estimateTokens(promptCharacters), output: words.length * choices, source: "provider" as const }
+  batches.push([{ _tag: "Usage", usage }, ...ends])
+  return Effect.succeed(batches)
+}
+
+/** @category constructors @since 0.1.0 */
+export const make = (): ProviderAdapter => ({
+  send: (call) => Effect.map(answer(call), (batches) => batches.flat()),
+  stream: (call) => Effect.map(answer(call), (batches) => Stream.rechunk(Stream.fromArray(batches), 1)),
+  transformModelId: (_, canonicalId) => canonicalId,
+  mapError: (provider, status, _, body) =>
+    new ProviderError({ provider, reason: new ProviderStatus({ status, message: body.slice(0, 1_000), code: null, param: null, retryAfterMs: null }) })
+})
