@@ -3,9 +3,14 @@
  *
  * @since 0.1.0
  */
-import { Context, type Effect, Schema } from "effect"
+import { Context, Effect, Layer, Metric, Schema } from "effect"
 import type { ProviderPreference } from "../../schemas/Inference.ts"
-import type { Candidate, Model } from "../../schemas/Model.ts"
+import type { Candidate, Model, Pricing } from "../../schemas/Model.ts"
+import * as Money from "../../schemas/Money.ts"
+import { ProviderRegistry } from "../providers/ProviderRegistry.ts"
+import { allowedProviders, order } from "../routing/CandidateOrder.ts"
+import { type CatalogData, type CatalogModel, shipped } from "./CatalogData.ts"
+import { detectProvider, orgProviders } from "./ProviderDetection.ts"
 
 /** No provider serves a model of that name. @category errors @since 0.1.0 */
 export class ModelNotFound extends Schema.TaggedClass<ModelNotFound>()("ModelNotFound", { model: Schema.String }) {}
@@ -39,4 +44,149 @@ export class Catalog extends Context.Service<
     /** Every model of the catalog, also those whose providers have no key. */
     readonly models: Effect.Effect<ReadonlyArray<Model>>
   }
->()("sluice/catalog/Catalog") {}
+>()("sluice/catalog/Catalog") {
+  /** The catalog over some data. */
+  static readonly layerFrom = (data: () => CatalogData): Layer.Layer<Catalog, never, ProviderRegistry> =>
+    Layer.effect(
+      this,
+      Effect.map(ProviderRegistry, (registry) => make(data(), registry))
+    )
+
+  /** The catalog that ships with the gateway. */
+  static readonly layer: Layer.Layer<Catalog, never, ProviderRegistry> = Catalog.layerFrom(shipped)
+}
+
+/** What a token of a model costs that no source prices, when the model is not of a high-value family. */
+const DEFAULT_PRICING: Pricing = { prompt: Money.usd("0.00002"), completion: Money.usd("0.00002") }
+
+const defaulted = Metric.counter("sluice_default_pricing_usage", { description: "Requests served at the default price", incremental: true })
+
+const premiumName = /(^|\/)(gpt-[4-9]|chatgpt-|claude|gemini|o[134](?![a-z0-9]))/
+
+/** Whether a model belongs to a family that is never served at a default price. @category predicates @since 0.1.0 */
+export const isPremium = (model: Pick<Model, "id" | "premium">): boolean => model.premium || (premiumName.test(model.id) && !model.id.includes("gpt-oss"))
+
+const isPriced = (pricing: Pricing | null, free: boolean): pricing is Pricing =>
+  pricing !== null && (free || pricing.prompt > 0n || pricing.completion > 0n || (pricing.image ?? 0n) > 0n || (pricing.audioSecond ?? 0n) > 0n)
+
+/** Routes that were worked out already, at most. */
+const MEMO_SIZE = 4_096
+
+const make = (data: CatalogData, registry: ProviderRegistry["Service"]): Catalog["Service"] => {
+  const byId = new Map(data.models.map((entry) => [entry.model.id, entry]))
+  const byNative = new Map<string, string>()
+  const byNativeLower = new Map<string, string>()
+  for (const { model } of data.models) {
+    for (const { nativeId } of model.providers) {
+      if (!byNative.has(nativeId)) byNative.set(nativeId, model.id)
+      const lower = nativeId.toLowerCase()
+      if (!byNativeLower.has(lower)) byNativeLower.set(lower, model.id)
+    }
+  }
+
+  const canonical = (name: string): string => {
+    const lower = name.toLowerCase()
+    if (byId.has(lower)) return lower
+    const alias = data.aliases.get(lower)
+    if (alias !== undefined) return alias
+    const native = byNative.get(name) ?? byNativeLower.get(lower)
+    if (native !== undefined) return native
+    // `groq/llama-…`: a provider's slug before an id that it knows.
+    const slash = lower.indexOf("/")
+    if (slash > 0 && registry.get(lower.slice(0, slash)) !== undefined) {
+      const rest = lower.slice(slash + 1)
+      if (byId.has(rest)) return rest
+      return data.aliases.get(rest) ?? byNativeLower.get(rest) ?? name
+    }
+    return name
+  }
+
+  const detect = (name: string, model: Model): string | null => {
+    const serving = allowedProviders(model)
+    const formed = detectProvider(name)
+    if (formed !== null && serving.includes(formed)) return formed
+    // A canonical id may begin like a provider's slug and means no provider by it.
+    if (byId.has(name.toLowerCase())) return null
+    const bySlug = registry.get(name.slice(0, Math.max(0, name.indexOf("/"))).toLowerCase())?.definition.slug
+    if (bySlug !== undefined && serving.includes(bySlug)) return bySlug
+    // A provider's own spelling points to that provider.
+    return model.providers.find((provider) => provider.nativeId === name && serving.includes(provider.slug))?.slug ?? null
+  }
+
+  const checkPreference = (model: Model, preference: ProviderPreference): CatalogError | null => {
+    const unknown = [...preference.order, ...preference.only].find((slug) => registry.get(slug) === undefined)
+    if (unknown !== undefined) return invalidRoute(`There is no provider \`${unknown}\`. GET /v1/providers lists them.`, "provider")
+    const serving = allowedProviders(model)
+    const wanted = preference.only.length > 0 ? preference.only : preference.allowFallbacks ? [] : preference.order
+    if (wanted.length > 0 && !wanted.some((slug) => serving.includes(registry.get(slug)?.definition.slug ?? ""))) {
+      return invalidRoute(`\`${model.id}\` is not served by ${wanted.join(", ")}. It is served by ${serving.join(", ")}.`, "provider")
+    }
+    return null
+  }
+
+  const priceAt = (entry: CatalogModel, slug: string): { readonly pricing: Pricing; readonly isDefault: boolean } | null => {
+    const own = entry.model.providers.find((provider) => provider.slug === slug)?.pricing ?? null
+    if (isPriced(own, entry.model.free)) return { pricing: own, isDefault: false }
+    if (isPriced(entry.pricing, entry.model.free)) return { pricing: entry.pricing, isDefault: false }
+    return isPremium(entry.model) ? null : { pricing: DEFAULT_PRICING, isDefault: true }
+  }
+
+  const canonicalSlugs = (slugs: ReadonlyArray<string>) => slugs.map((slug) => registry.get(slug)?.definition.slug ?? slug)
+
+  const workOut = (name: string, preference: ProviderPreference | null): Route | CatalogError => {
+    if (/^router(:|$)/i.test(name)) return invalidRoute(`\`${name}\`: routers are not available yet. Name a model.`, "model")
+    const entry = byId.get(canonical(name))
+    if (entry === undefined) return new CatalogError({ reason: new ModelNotFound({ model: name }) })
+    const { model } = entry
+    const refused = preference === null ? null : checkPreference(model, preference)
+    if (refused !== null) return refused
+    const wanted = preference === null ? null : { ...preference, order: canonicalSlugs(preference.order), only: canonicalSlugs(preference.only) }
+    const slugs = order(model, { chain: registry.chain, detected: detect(name, model), org: orgProviders[model.org] ?? [], preference: wanted })
+    const active = slugs.filter((slug) => registry.get(slug)?.active === true)
+    if (active.length === 0) return new CatalogError({ reason: new NoActiveProvider({ model: model.id, providers: slugs }) })
+    let isDefault = false
+    const candidates = active.flatMap((slug): ReadonlyArray<Candidate> => {
+      const priced = priceAt(entry, slug)
+      const row = model.providers.find((provider) => provider.slug === slug)
+      if (priced === null || row === undefined) return []
+      isDefault ||= priced.isDefault
+      return [{ model, provider: slug, nativeId: row.nativeId, pricing: priced.pricing }]
+    })
+    if (candidates.length === 0) return new CatalogError({ reason: new PricingUnavailable({ model: model.id }) })
+    return { candidates, isDefault }
+  }
+
+  const memo = new Map<string, Route | CatalogError>()
+  const route = (name: string, preference: ProviderPreference | null): Route | CatalogError => {
+    if (preference !== null) return workOut(name, preference)
+    const known = memo.get(name)
+    if (known !== undefined) return known
+    const worked = workOut(name, preference)
+    if (memo.size >= MEMO_SIZE) memo.clear()
+    memo.set(name, worked)
+    return worked
+  }
+
+  const candidates = (name: string, preference: ProviderPreference | null): Effect.Effect<ReadonlyArray<Candidate>, CatalogError> =>
+    Effect.suspend(() => {
+      const found = route(name, preference)
+      if (found instanceof CatalogError) return Effect.fail(found)
+      const counted = found.isDefault ? Metric.update(Metric.withAttributes(defaulted, { model: found.candidates[0]?.model.id ?? name }), 1) : Effect.void
+      return Effect.as(counted, found.candidates)
+    })
+
+  return Catalog.of({ canonical, candidates, models: Effect.succeed(data.models.map((entry) => withPrices(entry))) })
+}
+
+interface Route {
+  readonly candidates: ReadonlyArray<Candidate>
+  readonly isDefault: boolean
+}
+
+/** Each provider row with the price that holds there. */
+const withPrices = ({ model, pricing }: CatalogModel): Model => ({
+  ...model,
+  providers: model.providers.map((provider) => ({ ...provider, pricing: provider.pricing ?? pricing }))
+})
+
+const invalidRoute = (message: string, param: string) => new CatalogError({ reason: new InvalidRoute({ message, param }) })

@@ -3,8 +3,9 @@
  *
  * @since 0.1.0
  */
-import { Context, type Redacted } from "effect"
+import { Context, Layer, type Redacted } from "effect"
 import type { ProviderDefinition } from "../../schemas/Provider.ts"
+import { definitions } from "./RegistryData.ts"
 
 /** A provider with what this deployment knows of it. @category models @since 0.1.0 */
 export interface RegisteredProvider {
@@ -32,4 +33,29 @@ export class ProviderRegistry extends Context.Service<
     /** The default failover chain: fourteen slugs, most reliable first. */
     readonly chain: ReadonlyArray<string>
   }
->()("sluice/providers/ProviderRegistry") {}
+>()("sluice/providers/ProviderRegistry") {
+  /** The registry's providers under these settings, by slug. */
+  static readonly layer = (settings: ReadonlyMap<string, ProviderSettings>): Layer.Layer<ProviderRegistry> =>
+    Layer.sync(this, () => {
+      const all = definitions.map((definition) => register(definition, settings.get(definition.slug) ?? {}))
+      const named = new Map(all.flatMap((provider) => [provider.definition.slug, ...provider.definition.aliases].map((name) => [name, provider] as const)))
+      return ProviderRegistry.of({ all, get: (slug) => named.get(slug), chain: defaultChain(definitions) })
+    })
+}
+
+/** Protocols that an adapter speaks; a provider of another one cannot be switched on. */
+const spoken: ReadonlyArray<ProviderDefinition["protocol"]> = ["openai", "sandbox"]
+
+const register = (definition: ProviderDefinition, settings: ProviderSettings): RegisteredProvider => {
+  const baseUrl = settings.baseUrl ?? definition.baseUrl
+  const reachable = !baseUrl.includes("{")
+  const hasKey = settings.apiKey !== undefined || definition.protocol === "sandbox"
+  return { definition, active: hasKey && reachable && spoken.includes(definition.protocol), baseUrl, apiKey: settings.apiKey ?? null }
+}
+
+/** Slugs of the default failover chain, most reliable first. @category accessors @since 0.1.0 */
+export const defaultChain = (from: ReadonlyArray<ProviderDefinition>): ReadonlyArray<string> =>
+  from
+    .filter((definition) => definition.failoverPosition !== null)
+    .sort((a, b) => (a.failoverPosition ?? 0) - (b.failoverPosition ?? 0))
+    .map((definition) => definition.slug)
