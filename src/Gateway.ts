@@ -15,6 +15,7 @@ import * as Money from "../schemas/Money.ts"
 import { isCallersMistake, type ProviderError } from "../schemas/Provider.ts"
 import type { Usage } from "../schemas/Usage.ts"
 import { Catalog, CatalogError, InvalidRoute } from "./catalog/Catalog.ts"
+import { Lifecycle } from "./health/Lifecycle.ts"
 import * as Charge from "./ledger/Charge.ts"
 import { Ledger } from "./ledger/Ledger.ts"
 import * as Pricing from "./ledger/Pricing.ts"
@@ -136,6 +137,7 @@ export class Gateway extends Context.Service<
       const ledger = yield* Ledger
       const failover = yield* Failover
       const outcomes = yield* Outcomes
+      const lifecycle = yield* Lifecycle
 
       const begin = Effect.fnUntraced(function* (call: GatewayCall) {
         const run: Run = {
@@ -168,7 +170,7 @@ export class Gateway extends Context.Service<
         const charge = yield* Effect.provideService(
           Charge.open(
             { accountId: caller.accountId, rid: run.call.rid, amount, minimum, dailyUsd: caller.limits.dailyUsd },
-            (exit) => abandoned(run, exit)
+            (exit) => abandoned(run, exit, lifecycle.state() === "draining")
           ),
           Ledger,
           ledger
@@ -264,18 +266,19 @@ const refund = (run: Run, why: string): Charge.ChargeEnd => ({
 })
 
 /**
- * The end of a request that reached none of its own: the caller left, who pays for the input and what was produced until
- * then once a provider was asked; or something of ours broke, which costs the caller nothing.
+ * The end of a request that reached none of its own. The caller left: who pays for the input and what was produced until
+ * then, once a provider was asked. Or something of ours broke, or the shutdown cut it: that costs the caller nothing.
  */
-const abandoned = (run: Run, exit: Exit.Exit<unknown, unknown>): Charge.ChargeEnd => {
+const abandoned = (run: Run, exit: Exit.Exit<unknown, unknown>, draining: boolean): Charge.ChargeEnd => {
   const broke = Exit.isFailure(exit) && !Cause.hasInterruptsOnly(exit.cause)
-  const candidate = run.candidate ?? run.log.current
-  run.status = broke ? 500 : CLIENT_CLOSED_REQUEST
-  if (broke) {
+  if (broke || draining) {
     run.outcome = "refunded"
-    return refund(run, "internal error")
+    run.status = broke ? 500 : 503
+    return refund(run, broke ? "internal error" : "shutdown")
   }
+  const candidate = run.candidate ?? run.log.current
   run.outcome = "cancelled"
+  run.status = CLIENT_CLOSED_REQUEST
   if (candidate === null) return { _tag: "Release" }
   run.candidate = candidate
   const end = chargeFor(run, candidate)

@@ -3,3 +3,20 @@
  *
  * @since 0.1.0
  */
+import { Effect, Layer, Schedule } from "effect"
+import { Migrator } from "effect/sql"
+import { createIdentity } from "../identity/IdentitySchema.ts"
+import { createLedger } from "../ledger/LedgerSchema.ts"
+import { createRequests } from "../usage/RequestLogSchema.ts"
+
+const run = Migrator.make({})({
+  table: "migrations",
+  loader: Migrator.fromRecord({
+    "0001_ledger": createLedger,
+    "0002_identity": createIdentity,
+    "0003_requests": createRequests
+  })
+})
+
+/** Brings the schema up to date; several processes may start at once. @category layers @since 0.1.0 */
+export const layer = Layer.effectDiscard(Effect.retry(run, { schedule: Schedule.spaced(200), times: 10 }))

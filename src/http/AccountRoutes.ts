@@ -16,6 +16,8 @@ import * as ApiError from "./ApiError.ts"
 import { decodeBody, handled, json, list, page } from "./Handled.ts"
 import { negotiated } from "./OperatorRoutes.ts"
 
+const unavailable = () => ApiError.make(503, "SERVICE_UNAVAILABLE", "The database did not answer. Try again shortly.")
+
 /** @category layers @since 0.1.0 */
 export const layer = HttpApiBuilder.group(
   Api,
@@ -86,14 +88,14 @@ export const layer = HttpApiBuilder.group(
       .handleRaw("requests", ({ query, request }) =>
         Effect.gen(function* () {
           const caller = yield* customer(identity, request)
-          const found = yield* requests.list(caller.accountId, { ...query, ...(yield* page(query)) })
+          const found = yield* Effect.mapError(requests.list(caller.accountId, { ...query, ...(yield* page(query)) }), unavailable)
           return list(found.data, found.next)
         }).pipe(handled)
       )
       .handleRaw("request", ({ params, request }) =>
         Effect.gen(function* () {
           const caller = yield* customer(identity, request)
-          const row = yield* requests.get(caller.accountId, params.id)
+          const row = yield* Effect.mapError(requests.get(caller.accountId, params.id), unavailable)
           return row === null ? yield* Effect.fail(ApiError.notFound("There is no such request.")) : json(row)
         }).pipe(handled)
       )

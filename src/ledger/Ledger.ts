@@ -3,12 +3,16 @@
  *
  * @since 0.1.0
  */
-import { Context, type Effect } from "effect"
+import { Context, Deferred, Effect, Layer } from "effect"
 import type { AccountId } from "../../schemas/Account.ts"
-import type { Balance, LedgerCheck, LedgerEntry, LedgerError } from "../../schemas/LedgerEntry.ts"
+import { AccountNotFound, type Balance, InsufficientCredits, type LedgerCheck, type LedgerEntry, LedgerError, LedgerUnavailable } from "../../schemas/LedgerEntry.ts"
 import type { Pricing } from "../../schemas/Model.ts"
+import * as MoneyValue from "../../schemas/Money.ts"
 import type { Money } from "../../schemas/Money.ts"
 import type { Usage } from "../../schemas/Usage.ts"
+import { messageOf } from "../database/Failures.ts"
+import { type Committer, type CommitterOptions, make as makeCommitter } from "./Committer.ts"
+import { encodePricing } from "./Pricing.ts"
 
 /** What to set aside for one request. @category models @since 0.1.0 */
 export interface HoldRequest {
@@ -80,4 +84,86 @@ export class Ledger extends Context.Service<
     /** Proves the invariants over the whole database. */
     readonly check: Effect.Effect<LedgerCheck, LedgerError>
   }
->()("sluice/ledger/Ledger") {}
+>()("sluice/ledger/Ledger") {
+  /** The ledger over the database; closing it settles everything, gives its leases back and says that it is gone. */
+  static readonly layer = (options: CommitterOptions) => Layer.effect(this, Effect.map(makeCommitter(options), make))
+}
+
+const unavailable = (message: string) => new LedgerError({ reason: new LedgerUnavailable({ message }) })
+
+/** Failures of the database, as the ledger's. */
+const fromDatabase = (cause: unknown): LedgerError => {
+  const text = messageOf(cause)
+  if (text.includes("ledger: no account")) return new LedgerError({ reason: new AccountNotFound({ accountId: "" }) })
+  if (text.includes("ledger: insufficient")) {
+    return new LedgerError({ reason: new InsufficientCredits({ required: MoneyValue.zero, available: MoneyValue.zero }) })
+  }
+  return unavailable("the database did not answer")
+}
+
+const make = (committer: Committer): Ledger["Service"] => {
+  const { book } = committer
+
+  const hold = (request: HoldRequest): Effect.Effect<Hold, LedgerError> =>
+    Effect.suspend(() => {
+      const { accountId, amount, minimum, rid } = request
+      if (committer.tryHold(accountId, amount)) return Effect.succeed({ accountId, rid, amount })
+      return Effect.map(waitForHold(request, minimum), (held): Hold => ({ accountId, rid, amount: MoneyValue.make(held) }))
+    })
+
+  const waitForHold = Effect.fnUntraced(function* (request: HoldRequest, minimum: Money) {
+    const answer = yield* committer.wait(request.accountId, request.amount, minimum)
+    if (answer._tag === "Held") return answer.amount
+    if (answer._tag === "Unavailable") return yield* unavailable("no lease could be had")
+    return yield* new LedgerError({
+      reason: new InsufficientCredits({ required: request.minimum, available: MoneyValue.make(answer.available) })
+    })
+  })
+
+  const settle = (held: Hold, settlement: Settlement): Effect.Effect<void> =>
+    Effect.flatMap(Deferred.make<void>(), (done) => {
+      const charge = settlement._tag === "Charge"
+      committer.settle(
+        {
+          account: held.accountId,
+          kind: charge ? "charge" : "refund",
+          rid: held.rid,
+          cost: charge ? settlement.cost : 0n,
+          hold: held.amount,
+          model: settlement.model,
+          provider: settlement.provider,
+          price: charge ? encodePricing(settlement.pricing) : null,
+          usage: charge ? settlement.usage : { why: settlement.why }
+        },
+        done
+      )
+      return committer.secure(done)
+    })
+
+  return Ledger.of({
+    hold,
+    settle,
+    release: (held) => Effect.sync(() => committer.release(held.accountId, held.amount)),
+    open: (accountId) => Effect.asVoid(Effect.mapError(book.open(accountId), fromDatabase)),
+    grant: (grant) => Effect.mapError(book.grant(grant.accountId, grant.kind, grant.allowance, grant.purchased, grant.reference), fromDatabase),
+    balance: Effect.fnUntraced(function* (accountId) {
+      const row = yield* Effect.mapError(book.balance(accountId), fromDatabase)
+      if (row === null) return yield* new LedgerError({ reason: new AccountNotFound({ accountId }) })
+      const held = MoneyValue.make(committer.heldOf(accountId))
+      const available = row.allowance + row.purchased - held
+      return {
+        allowance: MoneyValue.make(row.allowance),
+        purchased: MoneyValue.make(row.purchased),
+        held,
+        available: MoneyValue.make(available > 0n ? available : 0n)
+      }
+    }),
+    entries: Effect.fnUntraced(function* (accountId, page) {
+      const before = page.cursor !== null && /^\d{1,18}$/.test(page.cursor) ? page.cursor : null
+      const rows = yield* Effect.mapError(book.entries(accountId, page.limit + 1, before), fromDatabase)
+      const data = rows.slice(0, page.limit)
+      return { data, next: rows.length > page.limit ? (data.at(-1)?.id ?? null) : null }
+    }),
+    check: Effect.mapError(book.check, fromDatabase)
+  })
+}

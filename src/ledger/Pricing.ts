@@ -61,3 +61,7 @@ export const affordableOutput = (pricing: Pricing, held: Money.Money, wanted: Es
   if (rest <= 0n) return 0
   return perToken === 0n ? Number.MAX_SAFE_INTEGER : Number(rest / perToken)
 }
+
+/** A price as it is kept on a charge: decimal strings in USD, so that the charge can be recomputed. @category encoding @since 0.1.0 */
+export const encodePricing = (pricing: Pricing): Record<string, string> =>
+  Object.fromEntries(Object.entries(pricing).flatMap(([name, price]) => (price === undefined ? [] : [[name, Money.toUsd(price)]])))

@@ -12,7 +12,7 @@ import type { Candidate } from "../../schemas/Model.ts"
 import * as Money from "../../schemas/Money.ts"
 import type { Usage } from "../../schemas/Usage.ts"
 import type { Attempt } from "../providers/Failover.ts"
-import { RequestLog } from "./RequestLog.ts"
+import { RequestLog, type RequestRow } from "./RequestLog.ts"
 
 /** How one request ended. Times are epoch milliseconds. @category models @since 0.1.0 */
 export interface Outcome {
@@ -74,9 +74,38 @@ export class Outcomes extends Context.Service<
     this,
     Effect.gen(function* () {
       const log = yield* RequestLog
-      return Outcomes.of({ publish: (outcome) => Effect.andThen(log.record(toRow(outcome)), measure(outcome)) })
+      return Outcomes.of({ publish: (outcome) => Effect.andThen(log.record(outcome.caller.accountId, toRow(outcome)), measure(outcome)) })
     })
   )
 }
 
-const toRow = (outcome: Outcome) => ({ outcome })
+const toRow = (outcome: Outcome): RequestRow => ({
+  id: outcome.rid,
+  client_request_id: outcome.clientRequestId,
+  key_id: outcome.caller.keyId,
+  requested_model: outcome.request.model,
+  model: outcome.candidate?.model.id ?? null,
+  provider: outcome.candidate?.provider ?? null,
+  attempts: outcome.attempts.map((attempt) => ({
+    provider: attempt.provider,
+    model: attempt.model,
+    status: attempt.status,
+    error: attempt.error,
+    latency_ms: attempt.latencyMs
+  })),
+  tokens: {
+    input: outcome.usage.input,
+    cached_read: outcome.usage.cachedRead,
+    cache_write: outcome.usage.cacheWrite,
+    output: outcome.usage.output,
+    reasoning: outcome.usage.reasoning
+  },
+  usage_source: outcome.usage.source,
+  cost_usd: Money.toUsd(outcome.cost),
+  latency_ms: outcome.endedAt - outcome.startedAt,
+  time_to_first_chunk_ms: outcome.timeToFirstChunkMs,
+  status: outcome.status,
+  outcome: outcome.outcome,
+  stream: outcome.request.stream,
+  created_at: new Date(outcome.startedAt).toISOString()
+})

@@ -1,0 +1,52 @@
+/**
+ * Builds the server into one file, `dist/sluice.js`, and the typed modules for embedding into `dist/lib`.
+ *
+ * `--if-stale`: only the server, and only when a source is newer than it.
+ */
+import { spawnSync } from "node:child_process"
+import { chmodSync, existsSync, readdirSync, statSync } from "node:fs"
+import { dirname, join } from "node:path"
+import { fileURLToPath } from "node:url"
+import { rolldown } from "rolldown"
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)))
+const bundle = join(root, "dist", "sluice.js")
+
+const newest = (path: string): number => {
+  const entry = statSync(path)
+  if (!entry.isDirectory()) return entry.mtimeMs
+  return readdirSync(path).reduce((latest, name) => Math.max(latest, newest(join(path, name))), 0)
+}
+
+const isStale = (): boolean => {
+  if (!existsSync(bundle)) return true
+  const built = statSync(bundle).mtimeMs
+  return ["src", "layers", "schemas", "package.json", "package-lock.json"].some((name) => newest(join(root, name)) > built)
+}
+
+const buildServer = async (): Promise<void> => {
+  const build = await rolldown({
+    input: join(root, "src", "main.ts"),
+    platform: "node",
+    // PGlite finds its own files by its place on disk; the rest is better in one file.
+    external: ["@electric-sql/pglite", /^node:/],
+    logLevel: "warn"
+  })
+  await build.write({ file: bundle, format: "esm", sourcemap: true, codeSplitting: false })
+  await build.close()
+  chmodSync(bundle, 0o755)
+}
+
+const buildModules = (): void => {
+  const result = spawnSync(process.execPath, [join(root, "node_modules", "typescript", "bin", "tsc"), "-p", join(root, ".config", "tsconfig.lib.json")], {
+    stdio: "inherit"
+  })
+  if (result.status !== 0) process.exit(result.status ?? 1)
+}
+
+const onlyIfStale = process.argv.includes("--if-stale")
+if (!onlyIfStale || isStale()) {
+  if (onlyIfStale) console.log("Building the server …")
+  await buildServer()
+}
+if (!onlyIfStale) buildModules()

@@ -1,0 +1,30 @@
+/**
+ * Embedded mode: one process, its database under the data directory, its counters in memory.
+ *
+ * @since 0.1.0
+ */
+import { join } from "node:path"
+import { Effect, Layer } from "effect"
+import { CounterStore } from "../src/limits/CounterStore.ts"
+import * as DirectoryLock from "./DirectoryLock.ts"
+import * as House from "./House.ts"
+import * as PGlite from "./PGlite.ts"
+import type { Secrets } from "./Secrets.ts"
+import type { Settings } from "./Settings.ts"
+
+/** Counters kept in this process, at most. */
+const COUNTERS = 100_000
+
+/** @category layers @since 0.1.0 */
+export const services = (settings: Settings, secrets: Secrets) => {
+  const name = DirectoryLock.currentProcess()
+  // The directory's lock says that no other process has this database: whoever else it names is gone.
+  const incarnation = { host: "embedded", process: name, isGone: (other: string) => other !== name }
+  const database = Layer.unwrap(
+    Effect.map(DirectoryLock.acquire(settings.dataDir), () => PGlite.layer(join(settings.dataDir, "postgres")))
+  )
+  return House.services(settings, secrets, incarnation).pipe(
+    Layer.provideMerge(database),
+    Layer.provideMerge(CounterStore.layerMemory({ size: COUNTERS }))
+  )
+}

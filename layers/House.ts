@@ -1,0 +1,73 @@
+/**
+ * The whole gateway, open where deployments differ: the database and the counters.
+ *
+ * @since 0.1.0
+ */
+import { Effect, Layer } from "effect"
+import { SecureRandom } from "effect/crypto"
+import { Catalog } from "../src/catalog/Catalog.ts"
+import * as Migrations from "../src/database/Migrations.ts"
+import { Gateway } from "../src/Gateway.ts"
+import { Lifecycle } from "../src/health/Lifecycle.ts"
+import { App } from "../src/http/App.ts"
+import { OperationsOptions } from "../src/http/OperationsRoutes.ts"
+import { BodyBounds } from "../src/http/RequestBody.ts"
+import { TrustedProxies } from "../src/http/RequestContext.ts"
+import { Accounts } from "../src/identity/Accounts.ts"
+import { AuthCache } from "../src/identity/AuthCache.ts"
+import * as Fernet from "../src/identity/Fernet.ts"
+import { Identity } from "../src/identity/Identity.ts"
+import { Ledger } from "../src/ledger/Ledger.ts"
+import { KeyLimits } from "../src/limits/KeyLimits.ts"
+import { Breakers } from "../src/providers/Breakers.ts"
+import { Failover } from "../src/providers/Failover.ts"
+import { ProviderAdapters } from "../src/providers/ProviderAdapters.ts"
+import { ProviderRegistry } from "../src/providers/ProviderRegistry.ts"
+import { Outcomes } from "../src/usage/Outcomes.ts"
+import { RequestLog } from "../src/usage/RequestLog.ts"
+import * as NodeCrypto from "./NodeCrypto.ts"
+import type { Secrets } from "./Secrets.ts"
+import type { Settings } from "./Settings.ts"
+import * as UndiciTransport from "./UndiciTransport.ts"
+
+/** How this process is told apart from others that share the database. @category models @since 0.1.0 */
+export interface Incarnation {
+  readonly host: string
+  readonly process: string
+  readonly isGone: (process: string) => boolean
+}
+
+/** The version that `/health` shows. @category models @since 0.1.0 */
+export const VERSION = "0.1.0"
+
+/** Every service of the gateway; needs a database (`SqlClient`) and a `CounterStore`. @category layers @since 0.1.0 */
+export const services = (settings: Settings, secrets: Secrets, incarnation: Incarnation) => {
+  const registry = ProviderRegistry.layer(settings.providers)
+  const catalog = Catalog.layer.pipe(Layer.provideMerge(registry))
+  const breakers = Breakers.layer({ failures: settings.breakerFailures, recoveryMs: settings.breakerRecoveryMs })
+  const transport = UndiciTransport.layer({ firstByteTimeoutMs: settings.firstByteTimeoutMs, idleTimeoutMs: settings.idleTimeoutMs })
+  const failover = Failover.layer.pipe(Layer.provideMerge(breakers), Layer.provide(ProviderAdapters.layer.pipe(Layer.provide(transport))), Layer.provideMerge(catalog))
+  const ledger = Ledger.layer({ flushMs: settings.ledgerFlushMs, incarnation })
+  const accounts = Layer.unwrap(Effect.map(Fernet.make(secrets.keyEncryptionKeys), (fernet) => Accounts.layer({ environment: settings.environment, fernet })))
+  const identity = Layer.mergeAll(Identity.layer({ adminKey: secrets.adminApiKey }), accounts).pipe(
+    Layer.provideMerge(AuthCache.layer),
+    Layer.provideMerge(NodeCrypto.layer(secrets.keyHashSecret))
+  )
+  const outcomes = Outcomes.layer.pipe(Layer.provideMerge(RequestLog.layer))
+  return Gateway.layer.pipe(
+    Layer.provideMerge(Layer.mergeAll(failover, outcomes, identity, KeyLimits.layer)),
+    Layer.provideMerge(ledger),
+    Layer.provideMerge(Layer.mergeAll(Lifecycle.layer, SecureRandom.layerWebCrypto)),
+    Layer.provideMerge(Migrations.layer)
+  )
+}
+
+/** The HTTP app over the services. @category layers @since 0.1.0 */
+export const app = (settings: Settings) =>
+  App.layer.pipe(
+    Layer.provide([
+      Layer.succeed(BodyBounds, { maxBytes: settings.maxBodyBytes, maxDepth: settings.maxJsonDepth }),
+      Layer.succeed(TrustedProxies, settings.trustProxy),
+      Layer.succeed(OperationsOptions, { version: VERSION, metricsToken: settings.metricsToken })
+    ])
+  )

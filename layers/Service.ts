@@ -1,0 +1,22 @@
+/**
+ * Service mode: a database server, usually Redis, any number of replicas.
+ *
+ * @since 0.1.0
+ */
+import { Layer, type Redacted } from "effect"
+import { CounterStore } from "../src/limits/CounterStore.ts"
+import * as DirectoryLock from "./DirectoryLock.ts"
+import * as House from "./House.ts"
+import * as Postgres from "./Postgres.ts"
+import * as RedisCounters from "./RedisCounters.ts"
+import type { Secrets } from "./Secrets.ts"
+import type { Settings } from "./Settings.ts"
+
+const COUNTERS = 100_000
+
+/** @category layers @since 0.1.0 */
+export const services = (settings: Settings, secrets: Secrets, databaseUrl: Redacted.Redacted) => {
+  const incarnation = { host: DirectoryLock.currentHost(), process: DirectoryLock.currentProcess(), isGone: DirectoryLock.isGone }
+  const counters = settings.redisUrl === null ? CounterStore.layerMemory({ size: COUNTERS }) : RedisCounters.layer(settings.redisUrl)
+  return House.services(settings, secrets, incarnation).pipe(Layer.provideMerge(Postgres.layer({ url: databaseUrl })), Layer.provideMerge(counters))
+}

@@ -1,0 +1,91 @@
+/**
+ * What authentication knows of keys without asking the database: who they belong to, and which are nobody's.
+ *
+ * Entries are under the key's hash, never the key.
+ *
+ * @since 0.1.0
+ */
+import { Clock, Context, Effect, Layer } from "effect"
+import type { Caller } from "../../schemas/Account.ts"
+
+/** A key as the database has it. Times are epoch milliseconds. @category models @since 0.1.0 */
+export interface KeyRecord {
+  readonly caller: Caller
+  readonly userStatus: string
+  readonly ipAllowlist: ReadonlyArray<string>
+  readonly domainAllowlist: ReadonlyArray<string>
+  readonly expiresAt: number | null
+  readonly revokedAt: number | null
+}
+
+const KNOWN_SIZE = 10_000
+const KNOWN_TTL = 300_000
+const UNKNOWN_SIZE = 10_000
+const UNKNOWN_TTL = 30_000
+
+interface Entry<A> {
+  readonly value: A
+  readonly until: number
+}
+
+/** Bounded, least recently used first out; a Map keeps the order. */
+const remember = <A>(entries: Map<string, Entry<A>>, size: number, key: string, entry: Entry<A>): void => {
+  entries.delete(key)
+  if (entries.size >= size) {
+    const oldest = entries.keys().next()
+    if (oldest.done !== true) entries.delete(oldest.value)
+  }
+  entries.set(key, entry)
+}
+
+const recall = <A>(entries: Map<string, Entry<A>>, key: string, now: number): A | undefined => {
+  const entry = entries.get(key)
+  if (entry === undefined) return undefined
+  entries.delete(key)
+  if (now >= entry.until) return undefined
+  entries.set(key, entry)
+  return entry.value
+}
+
+/** @category services @since 0.1.0 */
+export class AuthCache extends Context.Service<
+  AuthCache,
+  {
+    /** A record, `"unknown"` for a key that is nobody's, undefined when nothing is known. */
+    readonly get: (hash: string) => Effect.Effect<KeyRecord | "unknown" | undefined>
+    readonly set: (hash: string, record: KeyRecord | "unknown") => Effect.Effect<void>
+    /** Forgets every key of these accounts. */
+    readonly invalidate: (accountIds: ReadonlyArray<string>) => Effect.Effect<void>
+    /** Forgets which keys are nobody's: one of them may have been made. */
+    readonly forgetUnknown: (hash: string) => Effect.Effect<void>
+    readonly clear: Effect.Effect<void>
+  }
+>()("sluice/identity/AuthCache") {
+  static readonly layer = Layer.sync(this, () => {
+    const known = new Map<string, Entry<KeyRecord>>()
+    // Apart from the others, so that a flood of made-up keys cannot push good ones out.
+    const unknown = new Map<string, Entry<true>>()
+    return AuthCache.of({
+      get: (hash) =>
+        Effect.map(Clock.currentTimeMillis, (now) => recall(known, hash, now) ?? (recall(unknown, hash, now) === true ? ("unknown" as const) : undefined)),
+      set: (hash, record) =>
+        Effect.map(Clock.currentTimeMillis, (now) => {
+          if (record === "unknown") remember(unknown, UNKNOWN_SIZE, hash, { value: true, until: now + UNKNOWN_TTL })
+          else remember(known, KNOWN_SIZE, hash, { value: record, until: now + KNOWN_TTL })
+        }),
+      invalidate: (accountIds) =>
+        Effect.sync(() => {
+          const gone = new Set(accountIds)
+          for (const [hash, entry] of known) if (gone.has(entry.value.caller.accountId)) known.delete(hash)
+        }),
+      forgetUnknown: (hash) =>
+        Effect.sync(() => {
+          unknown.delete(hash)
+        }),
+      clear: Effect.sync(() => {
+        known.clear()
+        unknown.clear()
+      })
+    })
+  })
+}

@@ -1,0 +1,215 @@
+/**
+ * The ledger's tables, and the one call that every commit is.
+ *
+ * Amounts are whole picodollars in `numeric`; nothing passes through a float.
+ *
+ * @since 0.1.0
+ */
+import { Effect } from "effect"
+import { SqlClient } from "effect/sql"
+
+const tables = [
+  `CREATE TABLE accounts (
+    id text PRIMARY KEY,
+    allowance numeric NOT NULL DEFAULT 0 CHECK (allowance >= 0),
+    purchased numeric NOT NULL DEFAULT 0 CHECK (purchased >= 0),
+    leased numeric NOT NULL DEFAULT 0 CHECK (leased >= 0),
+    recall_until timestamptz,
+    CHECK (leased <= allowance + purchased)
+  ) WITH (fillfactor = 50)`,
+  `CREATE TABLE ledger_nodes (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    host text NOT NULL,
+    process text NOT NULL,
+    state text NOT NULL DEFAULT 'live' CHECK (state IN ('live', 'dead')),
+    started_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    heartbeat_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    last_batch bigint NOT NULL DEFAULT 0
+  )`,
+  `CREATE TABLE leases (
+    account text NOT NULL REFERENCES accounts (id),
+    node bigint NOT NULL REFERENCES ledger_nodes (id),
+    granted numeric NOT NULL DEFAULT 0,
+    returned numeric NOT NULL DEFAULT 0,
+    settled numeric NOT NULL DEFAULT 0,
+    PRIMARY KEY (account, node),
+    CHECK (granted - returned - settled >= 0)
+  ) WITH (fillfactor = 50)`,
+  `CREATE TABLE entries (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    account text NOT NULL REFERENCES accounts (id),
+    kind text NOT NULL CHECK (kind IN ('topup', 'allowance', 'charge', 'refund', 'expiry', 'adjust')),
+    d_allowance numeric NOT NULL,
+    d_purchased numeric NOT NULL,
+    cost numeric,
+    hold numeric,
+    shortfall numeric NOT NULL DEFAULT 0,
+    rid text,
+    reference text,
+    model text,
+    provider text,
+    price jsonb,
+    usage jsonb,
+    node bigint,
+    batch bigint,
+    created_at timestamptz NOT NULL DEFAULT clock_timestamp()
+  )`,
+  // A request ends in one charge or one refund, whoever retries.
+  "CREATE UNIQUE INDEX entries_rid ON entries (rid) WHERE kind IN ('charge', 'refund')",
+  "CREATE UNIQUE INDEX entries_reference ON entries (account, kind, reference) WHERE reference IS NOT NULL",
+  "CREATE INDEX entries_account ON entries (account, id DESC)",
+  `CREATE FUNCTION entries_are_final() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN RAISE EXCEPTION 'ledger entries are final'; END $$`,
+  "CREATE TRIGGER entries_final BEFORE UPDATE OR DELETE ON entries FOR EACH ROW EXECUTE FUNCTION entries_are_final()"
+]
+
+/**
+ * `ledger_commit(node, batch, payload)`: fence, settle, return, grant; answers the node's absolute leases.
+ *
+ * A batch that was applied already changes nothing and answers the same totals, so a commit whose outcome is unknown is
+ * sent again as it was. Settles take from the node's lease first; what a request used beyond it comes from the part of the
+ * balance that nobody leased, as far as that goes.
+ */
+const commit = `CREATE FUNCTION ledger_commit(p_node bigint, p_batch bigint, p jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
+DECLARE
+  v_last bigint;
+  v_state text;
+  v_live bigint;
+  v_want record;
+  v_avail numeric;
+  v_grant numeric;
+  v_ids text[];
+  v_direct jsonb := '{}'::jsonb;
+BEGIN
+  SELECT state, last_batch INTO v_state, v_last FROM ledger_nodes WHERE id = p_node FOR UPDATE;
+  IF v_state IS DISTINCT FROM 'live' THEN RAISE EXCEPTION 'ledger: fenced'; END IF;
+  IF v_last < p_batch - 1 THEN RAISE EXCEPTION 'ledger: regressed'; END IF;
+  SELECT coalesce(array_agg(DISTINCT a), '{}') INTO v_ids FROM (
+    SELECT x->>'account' AS a FROM jsonb_array_elements(p->'settles') x
+    UNION SELECT x->>'account' FROM jsonb_array_elements(p->'returns') x
+    UNION SELECT x->>'account' FROM jsonb_array_elements(p->'wants') x
+  ) named;
+  PERFORM 1 FROM accounts WHERE id = ANY (v_ids) ORDER BY id FOR NO KEY UPDATE;
+  IF v_last < p_batch THEN
+    UPDATE ledger_nodes SET last_batch = p_batch, heartbeat_at = clock_timestamp() WHERE id = p_node;
+    IF jsonb_array_length(p->'settles') > 0 THEN PERFORM ledger_settle(p_node, p_batch, p->'settles'); END IF;
+    WITH given AS (
+      SELECT l.account, least((x->>'amount')::numeric, l.granted - l.returned - l.settled) AS amount
+      FROM jsonb_array_elements(p->'returns') x JOIN leases l ON l.account = x->>'account' AND l.node = p_node
+    ), applied AS (
+      UPDATE leases l SET returned = l.returned + g.amount FROM given g WHERE l.account = g.account AND l.node = p_node RETURNING l.account
+    ) UPDATE accounts a SET leased = a.leased - g.amount FROM given g WHERE a.id = g.account AND a.id IN (SELECT account FROM applied);
+    SELECT count(*) INTO v_live FROM ledger_nodes WHERE state = 'live';
+    FOR v_want IN
+      SELECT x->>'account' AS account, (x->>'least')::numeric AS least, (x->>'most')::numeric AS most, (x->>'target')::numeric AS target
+      FROM jsonb_array_elements(p->'wants') x ORDER BY 1
+    LOOP
+      SELECT allowance + purchased - leased INTO v_avail FROM accounts WHERE id = v_want.account;
+      IF v_avail IS NULL OR v_avail <= 0 OR v_avail < v_want.least THEN
+        UPDATE accounts SET recall_until = clock_timestamp() + interval '1 second' WHERE id = v_want.account;
+        CONTINUE;
+      END IF;
+      IF v_avail < 50 * v_want.most THEN
+        v_grant := least(v_avail, v_want.most);
+        v_direct := v_direct || jsonb_build_object(v_want.account, true);
+      ELSE
+        v_grant := least(v_avail, greatest(v_want.most, least(v_want.target, trunc(v_avail / (2 * greatest(v_live, 1))))));
+      END IF;
+      INSERT INTO leases (account, node, granted) VALUES (v_want.account, p_node, v_grant)
+        ON CONFLICT (account, node) DO UPDATE SET granted = leases.granted + excluded.granted;
+      UPDATE accounts SET leased = leased + v_grant WHERE id = v_want.account;
+    END LOOP;
+  END IF;
+  RETURN (
+    SELECT coalesce(jsonb_agg(jsonb_build_object(
+      'account', a.id,
+      'lease', coalesce(l.granted - l.returned - l.settled, 0)::text,
+      'elsewhere', (a.leased - coalesce(l.granted - l.returned - l.settled, 0))::text,
+      'unleased', (a.allowance + a.purchased - a.leased)::text,
+      'direct', coalesce((v_direct->>a.id)::boolean, false),
+      'recall', coalesce(a.recall_until > clock_timestamp(), false)
+    )), '[]'::jsonb)
+    FROM accounts a LEFT JOIN leases l ON l.account = a.id AND l.node = p_node WHERE a.id = ANY (v_ids)
+  );
+END $$`
+
+const settle = `CREATE FUNCTION ledger_settle(p_node bigint, p_batch bigint, p_settles jsonb) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+  WITH given AS (
+    SELECT DISTINCT ON (s.rid) s.*
+    FROM (SELECT ord, x->>'account' AS account, x->>'kind' AS kind, x->>'rid' AS rid, (x->>'cost')::numeric AS cost,
+            (x->>'hold')::numeric AS hold, (x->>'fromLease')::numeric AS from_lease, x->>'model' AS model,
+            x->>'provider' AS provider, x->'price' AS price, x->'usage' AS usage
+          FROM jsonb_array_elements(p_settles) WITH ORDINALITY AS t (x, ord)) s
+    WHERE NOT EXISTS (SELECT 1 FROM entries e WHERE e.rid = s.rid AND e.kind IN ('charge', 'refund'))
+    ORDER BY s.rid, s.ord
+  ), placed AS (
+    SELECT g.*, a.allowance, a.allowance + a.purchased - a.leased AS unleased,
+      coalesce(l.granted - l.returned - l.settled, 0) AS lease,
+      sum(g.from_lease) OVER w AS lease_sum
+    FROM given g JOIN accounts a ON a.id = g.account LEFT JOIN leases l ON l.account = g.account AND l.node = p_node
+    WINDOW w AS (PARTITION BY g.account ORDER BY g.ord)
+  ), split AS (
+    SELECT p.*, least(lease_sum, lease) - least(lease_sum - from_lease, lease) AS leased_part FROM placed p
+  ), over_lease AS (
+    SELECT s.*, sum(cost - leased_part) OVER (PARTITION BY account ORDER BY ord) AS over_sum FROM split s
+  ), charged AS (
+    SELECT o.*, leased_part + least(over_sum, unleased) - least(over_sum - (cost - leased_part), unleased) AS charge FROM over_lease o
+  ), summed AS (
+    SELECT c.*, sum(charge) OVER (PARTITION BY account ORDER BY ord) AS charge_sum FROM charged c
+  ), written AS (
+    INSERT INTO entries (account, kind, d_allowance, d_purchased, cost, hold, shortfall, rid, model, provider, price, usage, node, batch)
+    SELECT account, kind,
+      -(least(charge_sum, allowance) - least(charge_sum - charge, allowance)),
+      -(charge - (least(charge_sum, allowance) - least(charge_sum - charge, allowance))),
+      cost, hold, cost - charge, rid, model, provider, price, usage, p_node, p_batch
+    FROM summed ORDER BY ord
+    RETURNING account, d_allowance, d_purchased, rid
+  ), moved AS (
+    SELECT w.account, sum(w.d_allowance) AS d_allowance, sum(w.d_purchased) AS d_purchased, sum(s.leased_part) AS leased_part
+    FROM written w JOIN summed s ON s.rid = w.rid GROUP BY w.account
+  ), leases_moved AS (
+    UPDATE leases l SET settled = l.settled + m.leased_part FROM moved m WHERE l.account = m.account AND l.node = p_node AND m.leased_part > 0
+    RETURNING l.account
+  )
+  UPDATE accounts a SET allowance = a.allowance + m.d_allowance, purchased = a.purchased + m.d_purchased, leased = a.leased - m.leased_part
+  FROM moved m WHERE a.id = m.account;
+END $$`
+
+const release = `CREATE FUNCTION ledger_release(p_node bigint) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+  UPDATE ledger_nodes SET state = 'dead' WHERE id = p_node;
+  PERFORM 1 FROM accounts WHERE id IN (SELECT account FROM leases WHERE node = p_node AND granted - returned - settled > 0)
+    ORDER BY id FOR NO KEY UPDATE;
+  WITH freed AS (
+    UPDATE leases l SET returned = l.returned + o.open
+    FROM (SELECT account, granted - returned - settled AS open FROM leases WHERE node = p_node) o
+    WHERE l.node = p_node AND l.account = o.account AND o.open > 0 RETURNING l.account, o.open
+  ) UPDATE accounts a SET leased = a.leased - f.open FROM freed f WHERE a.id = f.account;
+END $$`
+
+const grant = `CREATE FUNCTION ledger_grant(p_account text, p_kind text, p_allowance numeric, p_purchased numeric, p_reference text) RETURNS bigint
+LANGUAGE plpgsql AS $$
+DECLARE
+  v_id bigint;
+  v_account accounts%ROWTYPE;
+BEGIN
+  SELECT * INTO v_account FROM accounts WHERE id = p_account FOR NO KEY UPDATE;
+  IF NOT FOUND THEN RAISE EXCEPTION 'ledger: no account'; END IF;
+  SELECT id INTO v_id FROM entries WHERE account = p_account AND kind = p_kind AND reference = p_reference;
+  IF FOUND THEN RETURN v_id; END IF;
+  IF v_account.allowance + p_allowance < 0 OR v_account.purchased + p_purchased < 0
+    OR v_account.allowance + v_account.purchased + p_allowance + p_purchased < v_account.leased THEN
+    RAISE EXCEPTION 'ledger: insufficient';
+  END IF;
+  UPDATE accounts SET allowance = allowance + p_allowance, purchased = purchased + p_purchased WHERE id = p_account;
+  INSERT INTO entries (account, kind, d_allowance, d_purchased, reference)
+    VALUES (p_account, p_kind, p_allowance, p_purchased, p_reference) RETURNING id INTO v_id;
+  RETURN v_id;
+END $$`
+
+/** @category migrations @since 0.1.0 */
+export const createLedger = Effect.gen(function* () {
+  const sql = yield* SqlClient.SqlClient
+  for (const statement of [...tables, settle, commit, release, grant]) yield* sql.unsafe(statement)
+})
