@@ -42,6 +42,6 @@ const assemble = (settings: Settings.Settings, secrets: Secrets.Secrets) => {
 export const serve = Effect.gen(function* () {
   const settings = yield* Settings.read(definitions)
   const secrets = yield* Effect.provide(Secrets.read(settings), SecureRandom.layerWebCrypto)
-  const { stdoutIsTTY } = yield* Stdio.Stdio
-  return yield* Layer.launch(assemble(settings, secrets).pipe(Layer.provide(logging(settings, stdoutIsTTY))))
+  const isTerminal = yield* (yield* Stdio.Stdio).stdoutIsTerminal
+  return yield* Layer.launch(assemble(settings, secrets).pipe(Layer.provide(logging(settings, isTerminal))))
 })

@@ -59,7 +59,7 @@ export class Catalog extends Context.Service<
 /** What a token of a model costs that no source prices, when the model is not of a high-value family. */
 const DEFAULT_PRICING: Pricing = { prompt: Money.usd("0.00002"), completion: Money.usd("0.00002") }
 
-const defaulted = Metric.counter("sluice_default_pricing_usage", { description: "Requests served at the default price", incremental: true })
+const defaulted = Metric.counter("sluice_default_pricing_usage_total", { description: "Requests served at the default price", incremental: true })
 
 const premiumName = /(^|\/)(gpt-[4-9]|chatgpt-|claude|gemini|o[134](?![a-z0-9]))/
 

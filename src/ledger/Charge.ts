@@ -6,7 +6,7 @@
 import { Effect, type Exit, type Scope } from "effect"
 import type { LedgerError } from "../../schemas/LedgerEntry.ts"
 import type { Money } from "../../schemas/Money.ts"
-import { type HoldRequest, Ledger, type Settlement } from "./Ledger.ts"
+import { type Hold, type HoldRequest, Ledger, type Settlement } from "./Ledger.ts"
 
 /** How a request ends: a settlement, or nothing owed and nobody at fault. @category models @since 0.1.0 */
 export type ChargeEnd = Settlement | { readonly _tag: "Release" }
@@ -33,18 +33,15 @@ export const open = Effect.fnUntraced(function* (
 ): Effect.fn.Return<Charge, LedgerError, Ledger | Scope.Scope> {
   const ledger = yield* Ledger
   let ended = false
-  return yield* Effect.acquireRelease(
-    Effect.map(ledger.hold(request), (hold): Charge => {
-      const end = (how: ChargeEnd): Effect.Effect<void> =>
-        Effect.uninterruptible(
-          Effect.suspend(() => {
-            if (ended) return Effect.void
-            ended = true
-            return how._tag === "Release" ? ledger.release(hold) : ledger.settle(hold, how)
-          })
-        )
-      return { rid: hold.rid, held: hold.amount, end }
-    }),
-    (charge, exit) => Effect.suspend(() => charge.end(abandoned(exit)))
-  )
+  const end = (held: Hold, decide: () => ChargeEnd): Effect.Effect<void> =>
+    Effect.uninterruptible(
+      Effect.suspend(() => {
+        if (ended) return Effect.void
+        ended = true
+        const how = decide()
+        return how._tag === "Release" ? ledger.release(held) : ledger.settle(held, how)
+      })
+    )
+  const hold = yield* Effect.acquireRelease(ledger.hold(request), (held, exit) => end(held, () => abandoned(exit)))
+  return { rid: hold.rid, held: hold.amount, end: (how) => end(hold, () => how) }
 })

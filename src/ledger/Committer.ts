@@ -76,8 +76,8 @@ const REQUESTS_AHEAD = 20n
 const RECALL_TRIES = 4
 const RECALL_PAUSE = 40
 
-const unsecured = Metric.counter("sluice_ledger_unsecured", { description: "Ends told before their settlement was durable", incremental: true })
-const batches = Metric.counter("sluice_ledger_batches", { description: "Batches committed", incremental: true })
+const unsecured = Metric.counter("sluice_ledger_unsecured_total", { description: "Ends told before their settlement was durable", incremental: true })
+const batches = Metric.counter("sluice_ledger_batches_total", { description: "Batches committed", incremental: true })
 
 /** @category models @since 0.1.0 */
 export type Committer = Effect.Success<ReturnType<typeof make>>

@@ -68,8 +68,8 @@ const FLIGHT_TTL = 900_000
 /** What takes over when the store is away: small, and forgetful. */
 const FALLBACK = { size: 500, idleMs: 900_000 }
 
-const refusedCount = Metric.counter("sluice_rate_limited_requests", { description: "Requests refused by a limit", incremental: true })
-const trouble = Metric.counter("sluice_limit_store_failures", { description: "Counter calls that the fallback answered, or nobody", incremental: true })
+const refusedCount = Metric.counter("sluice_rate_limited_requests_total", { description: "Requests refused by a limit", incremental: true })
+const trouble = Metric.counter("sluice_limit_store_failures_total", { description: "Counter calls that the fallback answered, or nobody", incremental: true })
 
 const bound = (limit: Limit): number | null => (limit === "none" ? null : limit)
 

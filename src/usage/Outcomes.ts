@@ -32,9 +32,9 @@ export interface Outcome {
   readonly timeToFirstChunkMs: number | null
 }
 
-const requests = Metric.counter("sluice_model_inference_requests", { description: "Inference requests by provider, model and status", incremental: true })
-const tokens = Metric.counter("sluice_tokens_used", { description: "Tokens by provider, model and type", incremental: true })
-const credits = Metric.counter("sluice_credits_used", { description: "USD charged by provider and model", incremental: true })
+const requests = Metric.counter("sluice_model_inference_requests_total", { description: "Inference requests by provider, model and status", incremental: true })
+const tokens = Metric.counter("sluice_tokens_used_total", { description: "Tokens by provider, model and type", incremental: true })
+const credits = Metric.counter("sluice_credits_used_total", { description: "USD charged by provider and model", incremental: true })
 const seconds = [0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60]
 const duration = Metric.histogram("sluice_model_inference_duration_seconds", { description: "Whole requests, in seconds", boundaries: seconds })
 const firstChunk = Metric.histogram("sluice_time_to_first_chunk_seconds", {

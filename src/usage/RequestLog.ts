@@ -60,7 +60,7 @@ const QUEUE_MAX = 10_000
 const BATCH = 200
 const PAUSE = 500
 
-const dropped = Metric.counter("sluice_request_rows_dropped", { description: "Request rows that could not be written", incremental: true })
+const dropped = Metric.counter("sluice_request_rows_dropped_total", { description: "Request rows that could not be written", incremental: true })
 const Rows = Schema.Array(Schema.Struct({ details: Schema.fromJsonString(RequestRow) }))
 
 /** @category services @since 0.1.0 */

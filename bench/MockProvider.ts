@@ -1,0 +1,182 @@
+/**
+ * A provider of our own that speaks the OpenAI protocol and misbehaves on demand. Used by tests and by the load suite.
+ *
+ * Scripts come from `script(…)`, from `POST /__script`, or in a request's own body as the field `mock`.
+ */
+import { createServer, type IncomingMessage, type ServerResponse } from "node:http"
+import type { AddressInfo } from "node:net"
+import { events, unary } from "./mock/OpenAi.ts"
+import type { Call, Script } from "./mock/Script.ts"
+
+export interface MockProvider {
+  /** Ends in `/v1`: a provider's base URL. */
+  readonly url: string
+  readonly port: number
+  readonly calls: () => ReadonlyArray<Call>
+  /** Adds scripts to the queue: each call takes the first that fits. */
+  readonly script: (...scripts: ReadonlyArray<Script>) => void
+  readonly reset: () => void
+  readonly close: () => Promise<void>
+}
+
+const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
+
+const forever = new Promise<never>(() => {})
+
+const readBody = async (request: IncomingMessage): Promise<Record<string, unknown>> => {
+  const chunks: Array<Buffer> = []
+  for await (const chunk of request) chunks.push(chunk)
+  const text = Buffer.concat(chunks).toString("utf8")
+  return text === "" ? {} : JSON.parse(text)
+}
+
+const isScript = (value: unknown): value is Script => typeof value === "object" && value !== null
+
+const write = (response: ServerResponse, bytes: string | Buffer): Promise<void> =>
+  new Promise((resolve) => {
+    if (response.destroyed || response.write(bytes)) resolve()
+    else {
+      response.once("drain", resolve)
+      response.once("close", resolve)
+    }
+  })
+
+const frame = (script: Script, data: string): string => {
+  switch (script.framing) {
+    case "crlf":
+      return `data: ${data}\r\n\r\n`
+    case "comments":
+      return `: keep-alive\n\nevent: message\ndata: ${data}\n\n`
+    case "multiline":
+      return `${JSON.stringify(JSON.parse(data), null, 1)
+        .split("\n")
+        .map((line) => `data: ${line}`)
+        .join("\n")}\n\n`
+    default:
+      return `data: ${data}\n\n`
+  }
+}
+
+const writeFramed = async (response: ServerResponse, script: Script, text: string): Promise<void> => {
+  if (script.framing !== "bytes") return write(response, text)
+  for (const byte of Buffer.from(text)) {
+    await write(response, Buffer.from([byte]))
+    await new Promise((resolve) => setImmediate(resolve))
+  }
+}
+
+/** Sends a stream as its script says; false when it broke off on purpose. */
+const stream = async (response: ServerResponse, script: Script, body: Record<string, unknown>): Promise<void> => {
+  response.writeHead(200, { "content-type": script.contentType ?? "text/event-stream", ...script.headers })
+  response.flushHeaders()
+  if (script.reset === "after_head") return void response.destroy()
+  if (script.hang === "first_chunk") return forever
+  await sleep(script.firstChunkDelayMs ?? 0)
+  const all = events(script, body)
+  const breaksAt = (script.after ?? 2) + 1
+  for (const [index, event] of all.entries()) {
+    if (index === breaksAt) {
+      if (script.hang === "mid") return forever
+      // What was written before must have left, or the break would swallow it.
+      if (script.reset === "mid") return void setTimeout(() => response.destroy(), 20)
+      if (script.cut === true) return void response.end()
+      if (script.malformed === true) await write(response, 'data: {"choices": [{"delta"\n\n')
+      if (script.errorEvent === true) await write(response, 'data: {"error":{"message":"overloaded","type":"server_error"}}\n\n')
+    }
+    await writeFramed(response, script, frame(script, JSON.stringify(event)))
+    if (script.chunkDelayMs !== undefined) await sleep(script.chunkDelayMs)
+  }
+  if (script.noDone !== true && script.empty !== true) await write(response, "data: [DONE]\n\n")
+  if (script.afterDone === true) await write(response, `data: ${JSON.stringify(all[1])}\n\n`)
+  response.end()
+}
+
+const answer = async (response: ServerResponse, script: Script, body: Record<string, unknown>): Promise<void> => {
+  await sleep(script.headDelayMs ?? 0)
+  if (script.hang === "head") return forever
+  if (script.reset === "head") return void response.destroy()
+  if (script.status !== undefined && script.status >= 300) {
+    response.writeHead(script.status, { "content-type": "application/json", ...script.headers })
+    return void response.end(JSON.stringify(script.body ?? { error: { message: `mock status ${script.status}`, type: "mock", code: null, param: null } }))
+  }
+  if (body["stream"] === true) return stream(response, script, body)
+  response.writeHead(200, { "content-type": script.contentType ?? "application/json", ...script.headers })
+  if (script.reset === "after_head" || script.reset === "mid") {
+    response.write('{"id":')
+    return void setTimeout(() => response.destroy(), 20)
+  }
+  if (script.hang === "first_chunk" || script.hang === "mid") {
+    response.flushHeaders()
+    return forever
+  }
+  response.end(script.malformed === true || script.cut === true ? '{"choices":[{' : JSON.stringify(unary(script, body)))
+}
+
+export const startMockProvider = async (options: { readonly port?: number } = {}): Promise<MockProvider> => {
+  let calls: Array<Call> = []
+  let queue: Array<{ readonly script: Script; left: number }> = []
+
+  const take = (body: Record<string, unknown>, key: string): Script => {
+    if (isScript(body["mock"])) return body["mock"]
+    const fits = (script: Script) =>
+      (script.model === undefined || script.model === body["model"]) && (script.apiKey === undefined || key.includes(script.apiKey))
+    const entry = queue.find((candidate) => candidate.left > 0 && fits(candidate.script))
+    if (entry === undefined) return {}
+    entry.left--
+    return entry.script
+  }
+
+  const add = (scripts: ReadonlyArray<Script>) => queue.push(...scripts.map((script) => ({ script, left: script.times ?? 1 })))
+
+  const control = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
+    const body = request.method === "POST" ? await readBody(request) : {}
+    if (request.url === "/__script") add(Array.isArray(body) ? body : [body])
+    if (request.url === "/__reset") {
+      calls = []
+      queue = []
+    }
+    response.writeHead(200, { "content-type": "application/json" })
+    response.end(JSON.stringify(request.url === "/__calls" ? calls : {}))
+  }
+
+  const handle = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
+    const path = request.url ?? "/"
+    if (path.startsWith("/__")) return control(request, response)
+    if (request.method === "GET" && path.endsWith("/models")) {
+      response.writeHead(200, { "content-type": "application/json" })
+      return void response.end(JSON.stringify({ object: "list", data: [{ id: "gpt-4o", object: "model" }] }))
+    }
+    const call: Call = { path, headers: request.headers, body: await readBody(request), startedAt: Date.now(), abortedAt: null, endedAt: null }
+    calls.push(call)
+    response.on("close", () => {
+      if (response.writableFinished) call.endedAt = Date.now()
+      else call.abortedAt = Date.now()
+    })
+    await answer(response, take(call.body, request.headers.authorization ?? ""), call.body)
+  }
+
+  const server = createServer((request, response) => {
+    handle(request, response).catch(() => response.destroy())
+  })
+  server.keepAliveTimeout = 60_000
+  await new Promise<void>((resolve) => server.listen(options.port ?? 0, "127.0.0.1", resolve))
+  const address = server.address()
+  const { port }: AddressInfo = typeof address === "object" && address !== null ? address : { port: 0, address: "", family: "" }
+  return {
+    url: `http://127.0.0.1:${port}/v1`,
+    port,
+    calls: () => calls,
+    script: (...scripts) => {
+      add(scripts)
+    },
+    reset: () => {
+      calls = []
+      queue = []
+    },
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve())
+        server.closeAllConnections()
+      })
+  }
+}

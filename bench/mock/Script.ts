@@ -1,0 +1,54 @@
+/**
+ * How a mock provider is told to behave, for a number of calls or for one.
+ */
+
+/** Everything one call may do wrong, or otherwise. Times are milliseconds; absent: nothing special. */
+export interface Script {
+  /** Calls this holds for; 1 by default. */
+  readonly times?: number
+  /** Holds only for this native model id. */
+  readonly model?: string
+  /** Holds only for calls with this API key. */
+  readonly apiKey?: string
+  readonly status?: number
+  readonly headers?: Readonly<Record<string, string>>
+  /** The body of an error status. */
+  readonly body?: unknown
+  readonly headDelayMs?: number
+  readonly firstChunkDelayMs?: number
+  readonly chunkDelayMs?: number
+  /** Never goes on, at that point. */
+  readonly hang?: "head" | "first_chunk" | "mid"
+  /** Destroys the socket, at that point. */
+  readonly reset?: "head" | "after_head" | "mid"
+  /** Chunks before `hang: mid`, `reset: mid`, `cut`, `malformed` or `errorEvent`. */
+  readonly after?: number
+  /** Ends cleanly in the middle, without finish reason and `[DONE]`. */
+  readonly cut?: boolean
+  readonly empty?: boolean
+  readonly noDone?: boolean
+  readonly noUsage?: boolean
+  readonly malformed?: boolean
+  readonly errorEvent?: boolean
+  readonly afterDone?: boolean
+  readonly contentType?: string
+  /** How the bytes of a stream are written. */
+  readonly framing?: "bytes" | "crlf" | "comments" | "multiline"
+  readonly extraFields?: boolean
+  readonly usage?: Readonly<Record<string, unknown>>
+  readonly text?: string
+  readonly chunks?: number
+  readonly finish?: string
+  readonly toolCalls?: ReadonlyArray<{ readonly name: string; readonly arguments: string }>
+}
+
+/** What a mock provider saw of one call. Times are epoch milliseconds. */
+export interface Call {
+  readonly path: string
+  readonly headers: Readonly<Record<string, string | ReadonlyArray<string> | undefined>>
+  readonly body: Readonly<Record<string, unknown>>
+  readonly startedAt: number
+  /** When the caller went away before the answer's end. */
+  abortedAt: number | null
+  endedAt: number | null
+}
