@@ -38,9 +38,13 @@ const buildServer = async (): Promise<void> => {
 }
 
 const buildModules = (): void => {
-  const result = spawnSync(process.execPath, [join(root, "node_modules", "typescript", "bin", "tsc"), "-p", join(root, ".config", "tsconfig.lib.json")], {
-    stdio: "inherit"
-  })
+  const result = spawnSync(
+    process.execPath,
+    [join(root, "node_modules", "typescript", "bin", "tsc"), "-p", join(root, ".config", "tsconfig.lib.json")],
+    {
+      stdio: "inherit"
+    }
+  )
   if (result.status !== 0) process.exit(result.status ?? 1)
 }
 

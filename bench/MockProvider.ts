@@ -97,7 +97,9 @@ const answer = async (response: ServerResponse, script: Script, body: Record<str
   if (script.reset === "head") return void response.destroy()
   if (script.status !== undefined && script.status >= 300) {
     response.writeHead(script.status, { "content-type": "application/json", ...script.headers })
-    return void response.end(JSON.stringify(script.body ?? { error: { message: `mock status ${script.status}`, type: "mock", code: null, param: null } }))
+    return void response.end(
+      JSON.stringify(script.body ?? { error: { message: `mock status ${script.status}`, type: "mock", code: null, param: null } })
+    )
   }
   if (body["stream"] === true) return stream(response, script, body)
   response.writeHead(200, { "content-type": script.contentType ?? "application/json", ...script.headers })
@@ -146,7 +148,14 @@ export const startMockProvider = async (options: { readonly port?: number } = {}
       response.writeHead(200, { "content-type": "application/json" })
       return void response.end(JSON.stringify({ object: "list", data: [{ id: "gpt-4o", object: "model" }] }))
     }
-    const call: Call = { path, headers: request.headers, body: await readBody(request), startedAt: Date.now(), abortedAt: null, endedAt: null }
+    const call: Call = {
+      path,
+      headers: request.headers,
+      body: await readBody(request),
+      startedAt: Date.now(),
+      abortedAt: null,
+      endedAt: null
+    }
     calls.push(call)
     response.on("close", () => {
       if (response.writableFinished) call.endedAt = Date.now()

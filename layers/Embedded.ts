@@ -20,9 +20,7 @@ export const services = (settings: Settings, secrets: Secrets) => {
   const name = DirectoryLock.currentProcess()
   // The directory's lock says that no other process has this database: whoever else it names is gone.
   const incarnation = { host: "embedded", process: name, isGone: (other: string) => other !== name }
-  const database = Layer.unwrap(
-    Effect.map(DirectoryLock.acquire(settings.dataDir), () => PGlite.layer(join(settings.dataDir, "postgres")))
-  )
+  const database = Layer.unwrap(Effect.map(DirectoryLock.acquire(settings.dataDir), () => PGlite.layer(join(settings.dataDir, "postgres"))))
   return House.services(settings, secrets, incarnation).pipe(
     Layer.provideMerge(database),
     Layer.provideMerge(CounterStore.layerMemory({ size: COUNTERS }))

@@ -46,9 +46,15 @@ export const services = (settings: Settings, secrets: Secrets, incarnation: Inca
   const catalog = Catalog.layer.pipe(Layer.provideMerge(registry))
   const breakers = Breakers.layer({ failures: settings.breakerFailures, recoveryMs: settings.breakerRecoveryMs })
   const transport = UndiciTransport.layer({ firstByteTimeoutMs: settings.firstByteTimeoutMs, idleTimeoutMs: settings.idleTimeoutMs })
-  const failover = Failover.layer.pipe(Layer.provideMerge(breakers), Layer.provide(ProviderAdapters.layer.pipe(Layer.provide(transport))), Layer.provideMerge(catalog))
+  const failover = Failover.layer.pipe(
+    Layer.provideMerge(breakers),
+    Layer.provide(ProviderAdapters.layer.pipe(Layer.provide(transport))),
+    Layer.provideMerge(catalog)
+  )
   const ledger = Ledger.layer({ flushMs: settings.ledgerFlushMs, incarnation })
-  const accounts = Layer.unwrap(Effect.map(Fernet.make(secrets.keyEncryptionKeys), (fernet) => Accounts.layer({ environment: settings.environment, fernet })))
+  const accounts = Layer.unwrap(
+    Effect.map(Fernet.make(secrets.keyEncryptionKeys), (fernet) => Accounts.layer({ environment: settings.environment, fernet }))
+  )
   const identity = Layer.mergeAll(Identity.layer({ adminKey: secrets.adminApiKey }), accounts).pipe(
     Layer.provideMerge(AuthCache.layer),
     Layer.provideMerge(NodeCrypto.layer(secrets.keyHashSecret))

@@ -4,12 +4,15 @@
  * @since 0.1.0
  */
 import { Duplex } from "node:stream"
-import { PGlite } from "@electric-sql/pglite"
 import { PgClient } from "@effect/sql-pg"
+import { PGlite } from "@electric-sql/pglite"
 import { Data, Effect, Layer } from "effect"
 
 /** The embedded database cannot be opened. @category errors @since 0.1.0 */
-export class EmbeddedDatabaseError extends Data.TaggedError("EmbeddedDatabaseError")<{ readonly message: string; readonly cause?: unknown }> {}
+export class EmbeddedDatabaseError extends Data.TaggedError("EmbeddedDatabaseError")<{
+  readonly message: string
+  readonly cause?: unknown
+}> {}
 
 /** A socket to the database in this process: what is written is executed, what it answers is read. */
 class ProcessSocket extends Duplex {
@@ -60,7 +63,11 @@ const open = (directory: string | null) =>
   Effect.acquireRelease(
     Effect.tryPromise({
       try: () => (directory === null ? PGlite.create() : PGlite.create(directory)),
-      catch: (cause) => new EmbeddedDatabaseError({ message: `The embedded database ${directory ?? "in memory"} cannot be opened: ${String(cause)}`, cause })
+      catch: (cause) =>
+        new EmbeddedDatabaseError({
+          message: `The embedded database ${directory ?? "in memory"} cannot be opened: ${String(cause)}`,
+          cause
+        })
     }),
     (database) => Effect.ignore(Effect.tryPromise(() => database.close()))
   )

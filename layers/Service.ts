@@ -18,5 +18,8 @@ const COUNTERS = 100_000
 export const services = (settings: Settings, secrets: Secrets, databaseUrl: Redacted.Redacted) => {
   const incarnation = { host: DirectoryLock.currentHost(), process: DirectoryLock.currentProcess(), isGone: DirectoryLock.isGone }
   const counters = settings.redisUrl === null ? CounterStore.layerMemory({ size: COUNTERS }) : RedisCounters.layer(settings.redisUrl)
-  return House.services(settings, secrets, incarnation).pipe(Layer.provideMerge(Postgres.layer({ url: databaseUrl })), Layer.provideMerge(counters))
+  return House.services(settings, secrets, incarnation).pipe(
+    Layer.provideMerge(Postgres.layer({ url: databaseUrl })),
+    Layer.provideMerge(counters)
+  )
 }

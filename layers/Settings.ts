@@ -48,7 +48,8 @@ const raw = (name: string): Effect.Effect<string | null, SettingError> =>
     onSuccess: (value) => Option.getOrNull(Option.filter(value, (text) => text.trim() !== ""))
   })
 
-const refuse = (name: string, got: string, takes: string) => Effect.fail(new SettingError({ message: `${name} is ${JSON.stringify(got)}, but it takes ${takes}.` }))
+const refuse = (name: string, got: string, takes: string) =>
+  Effect.fail(new SettingError({ message: `${name} is ${JSON.stringify(got)}, but it takes ${takes}.` }))
 
 const text = (name: string, fallback: string) => Effect.map(raw(name), (value) => value ?? fallback)
 
@@ -72,7 +73,9 @@ const url = Effect.fnUntraced(function* (name: string, protocols: ReadonlyArray<
   const value = yield* raw(name)
   if (value === null) return null
   const sane = URL.canParse(value) && protocols.includes(new URL(value).protocol)
-  return sane ? value.trim() : yield* refuse(name, "(redacted)", `a URL that starts with ${protocols.map((protocol) => `${protocol}//`).join(" or ")}`)
+  return sane
+    ? value.trim()
+    : yield* refuse(name, "(redacted)", `a URL that starts with ${protocols.map((protocol) => `${protocol}//`).join(" or ")}`)
 })
 
 /** `off`, or how many proxies stand in front. */
@@ -120,7 +123,9 @@ const requireInService = Effect.fnUntraced(function* (settings: Settings) {
     ["KEY_HASH_SECRET", settings.keyHashSecret]
   ].flatMap(([name, value]) => (value === null ? [name] : []))
   if (missing.length === 0) return settings
-  return yield* new SettingError({ message: `With DATABASE_URL set, ${missing.join(" and ")} must be set too; only embedded mode makes its own.` })
+  return yield* new SettingError({
+    message: `With DATABASE_URL set, ${missing.join(" and ")} must be set too; only embedded mode makes its own.`
+  })
 })
 
 /**
@@ -154,6 +159,8 @@ export const read = Effect.fnUntraced(function* (definitions: ReadonlyArray<Prov
     shutdownGraceMs: yield* whole("SHUTDOWN_GRACE_MS", 30_000, 0, 3_600_000),
     metricsToken: yield* secret("METRICS_TOKEN"),
     logLevel: yield* oneOf("LOG_LEVEL", "Info", ["Trace", "Debug", "Info", "Warn", "Error", "None"]),
-    logFormat: yield* oneOf<"pretty" | "json" | "">("LOG_FORMAT", "", ["pretty", "json"]).pipe(Effect.map((format) => (format === "" ? null : format)))
+    logFormat: yield* oneOf<"pretty" | "json" | "">("LOG_FORMAT", "", ["pretty", "json"]).pipe(
+      Effect.map((format) => (format === "" ? null : format))
+    )
   })
 })

@@ -170,7 +170,9 @@ export const layer = (options: UndiciTransportOptions): Layer.Layer<Transport> =
     Transport,
     Effect.gen(function* () {
       const agent = yield* Effect.acquireRelease(
-        Effect.sync(() => new Agent({ connect: { timeout: options.firstByteTimeoutMs }, headersTimeout: 0, bodyTimeout: 0, keepAliveTimeout: 30_000 })),
+        Effect.sync(
+          () => new Agent({ connect: { timeout: options.firstByteTimeoutMs }, headersTimeout: 0, bodyTimeout: 0, keepAliveTimeout: 30_000 })
+        ),
         (agent) => Effect.promise(() => agent.destroy())
       )
       const send = Effect.fnUntraced(function* (request: TransportRequest) {

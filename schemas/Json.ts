@@ -13,7 +13,8 @@ export interface JsonObject {
 }
 
 /** @category predicates @since 0.1.0 */
-export const isObject = (value: Json | undefined): value is JsonObject => typeof value === "object" && value !== null && !Array.isArray(value)
+export const isObject = (value: Json | undefined): value is JsonObject =>
+  typeof value === "object" && value !== null && !Array.isArray(value)
 
 /** @category predicates @since 0.1.0 */
 export const isArray = (value: Json | undefined): value is ReadonlyArray<Json> => Array.isArray(value)
@@ -32,4 +33,5 @@ export const parse = (text: string): Json | undefined => {
 export const string = (value: Json | undefined): string | null => (typeof value === "string" ? value : null)
 
 /** A count there: a finite number, not below zero, without its fraction. @category accessors @since 0.1.0 */
-export const count = (value: Json | undefined): number => (typeof value === "number" && Number.isFinite(value) && value > 0 ? Math.floor(value) : 0)
+export const count = (value: Json | undefined): number =>
+  typeof value === "number" && Number.isFinite(value) && value > 0 ? Math.floor(value) : 0

@@ -95,3 +95,18 @@ export const plans: Readonly<Record<PlanId, Plan>> = {
     monthlyAllowance: Money.zero
   }
 }
+
+/** One negotiated limit: a number, `"none"` for no limit, null for the plan's. @category models @since 0.1.0 */
+export type NegotiatedLimit = number | "none" | null
+
+/** The limits an operator may set for an account; `daily_usd` is in USD (a number or a decimal string). @category models @since 0.1.0 */
+export interface NegotiatedLimits {
+  readonly rpm?: NegotiatedLimit
+  readonly tokens_per_minute?: NegotiatedLimit
+  readonly tokens_per_day?: NegotiatedLimit
+  readonly tokens_per_month?: NegotiatedLimit
+  readonly requests_per_day?: NegotiatedLimit
+  readonly concurrency?: NegotiatedLimit
+  readonly burst?: NegotiatedLimit
+  readonly daily_usd?: NegotiatedLimit | string
+}

@@ -159,7 +159,8 @@ export class Gateway extends Context.Service<
         const { caller, request } = run.call
         const candidates = yield* resolve(catalog, request)
         const model = candidates[0]?.model
-        if (!Arr.isReadonlyArrayNonEmpty(candidates) || model === undefined) return yield* Effect.die(new Error("a route without candidates"))
+        if (!Arr.isReadonlyArrayNonEmpty(candidates) || model === undefined)
+          return yield* Effect.die(new Error("a route without candidates"))
         if (request.maxTokens !== null && request.maxTokens > model.contextLength) {
           return yield* new MaxTokensTooLarge({ maxTokens: request.maxTokens, limit: model.maxOutput ?? model.contextLength })
         }
@@ -168,9 +169,8 @@ export class Gateway extends Context.Service<
         }
         const { amount, minimum, prompt } = priceRoute(request, candidates)
         const charge = yield* Effect.provideService(
-          Charge.open(
-            { accountId: caller.accountId, rid: run.call.rid, amount, minimum, dailyUsd: caller.limits.dailyUsd },
-            (exit) => abandoned(run, exit, lifecycle.state() === "draining")
+          Charge.open({ accountId: caller.accountId, rid: run.call.rid, amount, minimum, dailyUsd: caller.limits.dailyUsd }, (exit) =>
+            abandoned(run, exit, lifecycle.state() === "draining")
           ),
           Ledger,
           ledger
@@ -270,7 +270,8 @@ const refund = (run: Run, why: string): Charge.ChargeEnd => ({
  * then, once a provider was asked. Or something of ours broke, or the shutdown cut it: that costs the caller nothing.
  */
 const abandoned = (run: Run, exit: Exit.Exit<unknown, unknown>, draining: boolean): Charge.ChargeEnd => {
-  const broke = Exit.isFailure(exit) && !Cause.hasInterruptsOnly(exit.cause)
+  // An interruption comes with whatever was thrown while it was carried out; alone, a defect is ours.
+  const broke = Exit.isFailure(exit) && !Cause.hasInterrupts(exit.cause)
   if (broke || draining) {
     run.outcome = "refunded"
     run.status = broke ? 500 : 503

@@ -37,7 +37,8 @@ export const unary = (script: Script, body: Body): Readonly<Record<string, unkno
       ...(calls === undefined ? {} : { tool_calls: calls }),
       ...(script.extraFields === true ? { x_provider_note: "internal" } : {})
     },
-    logprobs: body["logprobs"] === true ? { content: pieces.map((token) => ({ token, logprob: -0.1, bytes: null, top_logprobs: [] })) } : null,
+    logprobs:
+      body["logprobs"] === true ? { content: pieces.map((token) => ({ token, logprob: -0.1, bytes: null, top_logprobs: [] })) } : null,
     finish_reason: script.finish ?? (calls === undefined ? "stop" : "tool_calls")
   }))
   return {
@@ -58,12 +59,17 @@ export const events = (script: Script, body: Body): ReadonlyArray<Readonly<Recor
     ...more,
     ...(script.extraFields === true ? extra : {})
   })
-  const choices = (delta: object, finish: string | null) => Array.from({ length: n }, (_, index) => ({ index, delta, finish_reason: finish }))
+  const choices = (delta: object, finish: string | null) =>
+    Array.from({ length: n }, (_, index) => ({ index, delta, finish_reason: finish }))
   const out: Array<Readonly<Record<string, unknown>>> = [event(choices({ role: "assistant", content: "" }, null))]
   if (script.empty === true) return out.slice(0, 1)
   if (script.toolCalls !== undefined) {
     script.toolCalls.forEach((call, index) => {
-      out.push(event(choices({ tool_calls: [{ index, id: `call_${index}`, type: "function", function: { name: call.name, arguments: "" } }] }, null)))
+      out.push(
+        event(
+          choices({ tool_calls: [{ index, id: `call_${index}`, type: "function", function: { name: call.name, arguments: "" } }] }, null)
+        )
+      )
     })
     script.toolCalls.forEach((call, index) => {
       for (const part of call.arguments.match(/[\s\S]{1,4}/g) ?? []) {

@@ -59,15 +59,20 @@ export class Catalog extends Context.Service<
 /** What a token of a model costs that no source prices, when the model is not of a high-value family. */
 const DEFAULT_PRICING: Pricing = { prompt: Money.usd("0.00002"), completion: Money.usd("0.00002") }
 
-const defaulted = Metric.counter("sluice_default_pricing_usage_total", { description: "Requests served at the default price", incremental: true })
+const defaulted = Metric.counter("sluice_default_pricing_usage_total", {
+  description: "Requests served at the default price",
+  incremental: true
+})
 
 const premiumName = /(^|\/)(gpt-[4-9]|chatgpt-|claude|gemini|o[134](?![a-z0-9]))/
 
 /** Whether a model belongs to a family that is never served at a default price. @category predicates @since 0.1.0 */
-export const isPremium = (model: Pick<Model, "id" | "premium">): boolean => model.premium || (premiumName.test(model.id) && !model.id.includes("gpt-oss"))
+export const isPremium = (model: Pick<Model, "id" | "premium">): boolean =>
+  model.premium || (premiumName.test(model.id) && !model.id.includes("gpt-oss"))
 
 const isPriced = (pricing: Pricing | null, free: boolean): pricing is Pricing =>
-  pricing !== null && (free || pricing.prompt > 0n || pricing.completion > 0n || (pricing.image ?? 0n) > 0n || (pricing.audioSecond ?? 0n) > 0n)
+  pricing !== null &&
+  (free || pricing.prompt > 0n || pricing.completion > 0n || (pricing.image ?? 0n) > 0n || (pricing.audioSecond ?? 0n) > 0n)
 
 /** Routes that were worked out already, at most. */
 const MEMO_SIZE = 4_096
@@ -140,8 +145,14 @@ const make = (data: CatalogData, registry: ProviderRegistry["Service"]): Catalog
     const { model } = entry
     const refused = preference === null ? null : checkPreference(model, preference)
     if (refused !== null) return refused
-    const wanted = preference === null ? null : { ...preference, order: canonicalSlugs(preference.order), only: canonicalSlugs(preference.only) }
-    const slugs = order(model, { chain: registry.chain, detected: detect(name, model), org: orgProviders[model.org] ?? [], preference: wanted })
+    const wanted =
+      preference === null ? null : { ...preference, order: canonicalSlugs(preference.order), only: canonicalSlugs(preference.only) }
+    const slugs = order(model, {
+      chain: registry.chain,
+      detected: detect(name, model),
+      org: orgProviders[model.org] ?? [],
+      preference: wanted
+    })
     const active = slugs.filter((slug) => registry.get(slug)?.active === true)
     if (active.length === 0) return new CatalogError({ reason: new NoActiveProvider({ model: model.id, providers: slugs }) })
     let isDefault = false
@@ -171,7 +182,9 @@ const make = (data: CatalogData, registry: ProviderRegistry["Service"]): Catalog
     Effect.suspend(() => {
       const found = route(name, preference)
       if (found instanceof CatalogError) return Effect.fail(found)
-      const counted = found.isDefault ? Metric.update(Metric.withAttributes(defaulted, { model: found.candidates[0]?.model.id ?? name }), 1) : Effect.void
+      const counted = found.isDefault
+        ? Metric.update(Metric.withAttributes(defaulted, { model: found.candidates[0]?.model.id ?? name }), 1)
+        : Effect.void
       return Effect.as(counted, found.candidates)
     })
 

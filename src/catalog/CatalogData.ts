@@ -78,7 +78,9 @@ const toModel = (row: typeof Row.Type): CatalogModel => ({
   model: {
     ...row,
     created: CREATED,
-    providers: row.providers.map((provider): ModelProvider => ({ slug: provider.slug, nativeId: provider.nativeId, pricing: decodePricing(provider.pricing) }))
+    providers: row.providers.map(
+      (provider): ModelProvider => ({ slug: provider.slug, nativeId: provider.nativeId, pricing: decodePricing(provider.pricing) })
+    )
   },
   pricing: decodePricing(row.pricing)
 })

@@ -67,7 +67,11 @@ export const listModels = (
   isActive: (slug: string) => boolean,
   choices: (model: Model) => ReadonlyArray<string>
 ) => {
-  const words = query.q?.toLowerCase().split(/\s+/).filter((word) => word !== "") ?? []
+  const words =
+    query.q
+      ?.toLowerCase()
+      .split(/\s+/)
+      .filter((word) => word !== "") ?? []
   return models.flatMap((model) => {
     if (query.modality !== null && model.modality !== query.modality) return []
     const text = `${model.id} ${model.name}`.toLowerCase()

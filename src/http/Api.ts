@@ -15,7 +15,9 @@ export const ErrorBody = Schema.Struct({
   error: Schema.Struct({ message: Schema.String, type: Schema.String, code: Schema.String, param: Schema.NullOr(Schema.String) })
 }).annotate({ identifier: "Error" })
 
-const failures = [400, 401, 402, 403, 404, 409, 413, 422, 429, 500, 502, 503, 504].map((status) => ErrorBody.annotate({ httpApiStatus: status }))
+const failures = [400, 401, 402, 403, 404, 409, 413, 422, 429, 500, 502, 503, 504].map((status) =>
+  ErrorBody.annotate({ httpApiStatus: status })
+)
 
 const listOf = <S extends Schema.Top>(row: S) =>
   Schema.Struct({ object: Schema.Literal("list"), data: Schema.Array(row), next_cursor: Schema.NullOr(Schema.String) })
@@ -81,7 +83,11 @@ const ById = { id: Schema.String }
 const json = { success: Row, error: failures }
 
 const Inference = HttpApiGroup.make("inference").add(
-  HttpApiEndpoint.post("chatCompletions", "/v1/chat/completions", { payload: ChatCompletionRequest, success: ChatCompletion, error: failures })
+  HttpApiEndpoint.post("chatCompletions", "/v1/chat/completions", {
+    payload: ChatCompletionRequest,
+    success: ChatCompletion,
+    error: failures
+  })
 )
 
 const Catalog = HttpApiGroup.make("catalog").add(
@@ -135,7 +141,12 @@ const Operator = HttpApiGroup.make("operator").add(
   HttpApiEndpoint.get("user", "/admin/users/:id", { params: ById, success: User, error: failures }),
   HttpApiEndpoint.put("setPlan", "/admin/users/:id/plan", { params: ById, payload: NewPlan, success: User, error: failures }),
   HttpApiEndpoint.put("setLimits", "/admin/users/:id/limits", { params: ById, payload: NewLimits, success: User, error: failures }),
-  HttpApiEndpoint.post("addCredits", "/admin/users/:id/credits", { params: ById, payload: NewCredits, success: LedgerEntry, error: failures }),
+  HttpApiEndpoint.post("addCredits", "/admin/users/:id/credits", {
+    params: ById,
+    payload: NewCredits,
+    success: LedgerEntry,
+    error: failures
+  }),
   HttpApiEndpoint.get("breakers", "/admin/breakers", { success: listOf(Row), error: failures }),
   HttpApiEndpoint.post("resetBreaker", "/admin/breakers/:provider/reset", { params: { provider: Schema.String }, ...json }),
   HttpApiEndpoint.get("checkLedger", "/admin/ledger/check", { success: LedgerCheck, error: failures })

@@ -51,7 +51,8 @@ export const make = (
 export const internal = make(500, "INTERNAL_ERROR", "Something went wrong on our side. The request was not charged; try it again.")
 
 /** @category constructors @since 0.1.0 */
-export const invalid = (message: string, param: string | null = null, code = "INVALID_REQUEST"): ApiError => make(400, code, message, { param })
+export const invalid = (message: string, param: string | null = null, code = "INVALID_REQUEST"): ApiError =>
+  make(400, code, message, { param })
 
 /** @category constructors @since 0.1.0 */
 export const notFound = (what: string): ApiError => make(404, "RESOURCE_NOT_FOUND", what)
@@ -75,7 +76,9 @@ export const fromCatalog = (error: CatalogError): ApiError => {
   const reason = error.reason
   switch (reason._tag) {
     case "ModelNotFound":
-      return make(404, "model_not_found", `The model \`${reason.model}\` does not exist. GET /v1/models lists what is served.`, { param: "model" })
+      return make(404, "model_not_found", `The model \`${reason.model}\` does not exist. GET /v1/models lists what is served.`, {
+        param: "model"
+      })
     case "NoActiveProvider":
       return make(
         503,
@@ -84,7 +87,9 @@ export const fromCatalog = (error: CatalogError): ApiError => {
         { param: "model" }
       )
     case "PricingUnavailable":
-      return make(503, "PRICING_UNAVAILABLE", `The model \`${reason.model}\` has no explicit price, so it is not served.`, { param: "model" })
+      return make(503, "PRICING_UNAVAILABLE", `The model \`${reason.model}\` has no explicit price, so it is not served.`, {
+        param: "model"
+      })
     case "InvalidRoute":
       return invalid(reason.message, reason.param)
   }
@@ -109,9 +114,18 @@ export const fromLedger = (error: LedgerError): ApiError => {
 
 /** @category conversions @since 0.1.0 */
 export const fromLimit = (error: LimitExceeded): ApiError =>
-  make(429, error.limit === "concurrency" ? "CONCURRENT_REQUEST_LIMIT" : error.limit.startsWith("tokens") ? "TOKEN_RATE_LIMIT" : "RATE_LIMIT_EXCEEDED", error.message, {
-    retryAfterMs: error.retryAfterMs
-  })
+  make(
+    429,
+    error.limit === "concurrency"
+      ? "CONCURRENT_REQUEST_LIMIT"
+      : error.limit.startsWith("tokens")
+        ? "TOKEN_RATE_LIMIT"
+        : "RATE_LIMIT_EXCEEDED",
+    error.message,
+    {
+      retryAfterMs: error.retryAfterMs
+    }
+  )
 
 /** @category conversions @since 0.1.0 */
 export const fromAccounts = (error: AccountsError): ApiError => {

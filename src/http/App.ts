@@ -7,12 +7,12 @@ import { Cause, Context, Effect, Layer } from "effect"
 import { SecureRandom } from "effect/crypto"
 import { HttpRouter, HttpServerError, HttpServerRequest, HttpServerResponse } from "effect/http"
 import { HttpApiBuilder, HttpApiError, HttpApiScalar } from "effect/http-api"
+import { Lifecycle } from "../health/Lifecycle.ts"
 import * as AccountRoutes from "./AccountRoutes.ts"
 import { Api } from "./Api.ts"
 import * as ApiError from "./ApiError.ts"
 import * as CatalogRoutes from "./CatalogRoutes.ts"
 import * as InferenceRoutes from "./InferenceRoutes.ts"
-import { Lifecycle } from "../health/Lifecycle.ts"
 import * as OperationsRoutes from "./OperationsRoutes.ts"
 import * as OperatorRoutes from "./OperatorRoutes.ts"
 import { clientRequestId, RequestIds } from "./RequestContext.ts"
@@ -26,7 +26,11 @@ export const routes = Layer.mergeAll(
 )
 
 const notFound = (request: HttpServerRequest.HttpServerRequest): ApiError.ApiError =>
-  ApiError.make(404, "ENDPOINT_NOT_FOUND", `There is no ${request.method} ${request.url.split("?")[0]}. GET /openapi.json describes every route.`)
+  ApiError.make(
+    404,
+    "ENDPOINT_NOT_FOUND",
+    `There is no ${request.method} ${request.url.split("?")[0]}. GET /openapi.json describes every route.`
+  )
 
 /** What reached nobody: no such route, a query that is not of its schema, or something of ours that broke. */
 const fromCause = (request: HttpServerRequest.HttpServerRequest, cause: Cause.Cause<unknown>): ApiError.ApiError | null => {
@@ -70,7 +74,9 @@ export const wrap = <E, R>(app: Effect.Effect<HttpServerResponse.HttpServerRespo
               const error = fromCause(request, cause)
               if (error === null) return Effect.failCause(cause)
               const response = ApiError.toResponse(error)
-              return error === ApiError.internal ? Effect.as(Effect.logError("A request failed by a defect", cause), response) : Effect.succeed(response)
+              return error === ApiError.internal
+                ? Effect.as(Effect.logError("A request failed by a defect", cause), response)
+                : Effect.succeed(response)
             })
       return HttpServerResponse.setHeaders(answer, { "x-request-id": clientId ?? id, "x-sluice-request-id": id })
     })

@@ -7,8 +7,8 @@ import { Effect } from "effect"
 import { HttpApiBuilder } from "effect/http-api"
 import type { Model } from "../../schemas/Model.ts"
 import { Catalog } from "../catalog/Catalog.ts"
-import { orgProviders } from "../catalog/ProviderDetection.ts"
 import { encodeModel, listModels } from "../catalog/ModelListing.ts"
+import { orgProviders } from "../catalog/ProviderDetection.ts"
 import { Breakers } from "../providers/Breakers.ts"
 import { ProviderRegistry } from "../providers/ProviderRegistry.ts"
 import { order } from "../routing/CandidateOrder.ts"
@@ -28,7 +28,8 @@ export const layer = HttpApiBuilder.group(
     const breakers = yield* Breakers
     const models = yield* catalog.models
     const isActive = (slug: string) => registry.get(slug)?.active === true
-    const choices = (model: Model) => order(model, { chain: registry.chain, detected: null, org: orgProviders[model.org] ?? [], preference: null })
+    const choices = (model: Model) =>
+      order(model, { chain: registry.chain, detected: null, org: orgProviders[model.org] ?? [], preference: null })
 
     const listing = Effect.fnUntraced(function* (query: Readonly<Record<string, string | undefined>>) {
       const view = query["view"] ?? "unique"
@@ -36,7 +37,12 @@ export const layer = HttpApiBuilder.group(
       const asked = query["provider"]
       const provider = asked === undefined ? null : (registry.get(asked)?.definition.slug ?? asked)
       const active = query["active"] !== "false"
-      const rows = listModels(models, { view, active, provider, modality: query["modality"] ?? null, q: query["q"] ?? null }, isActive, choices)
+      const rows = listModels(
+        models,
+        { view, active, provider, modality: query["modality"] ?? null, q: query["q"] ?? null },
+        isActive,
+        choices
+      )
       // Clients of the plain protocol do not page: without a page asked for, everything is given.
       if (query["limit"] === undefined && query["cursor"] === undefined) return list(rows)
       const wanted = yield* page({ limit: query["limit"], cursor: query["cursor"] })

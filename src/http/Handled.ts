@@ -11,7 +11,8 @@ import { readJsonObject } from "./RequestBody.ts"
 /** An answer, also where the effect failed. @category conversions @since 0.1.0 */
 export const handled = <R>(
   effect: Effect.Effect<HttpServerResponse.HttpServerResponse, ApiError.ApiError, R>
-): Effect.Effect<HttpServerResponse.HttpServerResponse, never, R> => Effect.catch(effect, (error) => Effect.succeed(ApiError.toResponse(error)))
+): Effect.Effect<HttpServerResponse.HttpServerResponse, never, R> =>
+  Effect.catch(effect, (error) => Effect.succeed(ApiError.toResponse(error)))
 
 /** @category conversions @since 0.1.0 */
 export const json = (body: unknown, status = 200): HttpServerResponse.HttpServerResponse => HttpServerResponse.jsonUnsafe(body, { status })
@@ -33,7 +34,10 @@ const issueToError = (exit: Exit.Failure<unknown, SchemaIssue.Issue>): ApiError.
     if (reason._tag !== "Fail") continue
     const issue = describe(reason.error).issues[0]
     const path = (issue?.path ?? []).map((part) => String(typeof part === "object" ? part.key : part)).join(".")
-    return ApiError.invalid(`${path === "" ? "The body" : `\`${path}\``}: ${issue?.message ?? "not as expected"}`, path === "" ? null : path)
+    return ApiError.invalid(
+      `${path === "" ? "The body" : `\`${path}\``}: ${issue?.message ?? "not as expected"}`,
+      path === "" ? null : path
+    )
   }
   return ApiError.invalid("The body is not as expected.")
 }

@@ -43,7 +43,8 @@ export const fromGateway = (error: GatewayError): ApiError.ApiError => {
 }
 
 /** What a request may use, for the token limits: its prompt, and the output it asked for. */
-const expectedTokens = (request: InferenceRequest): number => estimateTokens(request.promptCharacters) + (request.maxTokens ?? 0) * request.choices
+const expectedTokens = (request: InferenceRequest): number =>
+  estimateTokens(request.promptCharacters) + (request.maxTokens ?? 0) * request.choices
 
 const encoder = new TextEncoder()
 
@@ -71,12 +72,14 @@ export const layer = HttpApiBuilder.group(
       const admitted = yield* limits.admit(caller, expected)
       const now = yield* Clock.currentTimeMillis
       const headers = limitHeaders(admitted.view, now)
-      if (admitted.refused !== null) return HttpServerResponse.setHeaders(ApiError.toResponse(ApiError.fromLimit(admitted.refused)), headers)
+      if (admitted.refused !== null)
+        return HttpServerResponse.setHeaders(ApiError.toResponse(ApiError.fromLimit(admitted.refused)), headers)
       let used = 0
       yield* Effect.addFinalizer(() => limits.correct(caller, used - expected))
       const call = { caller, request, rid: ids.id, clientRequestId: ids.clientId }
       const created = Math.floor(now / 1_000)
-      const refuse = (error: GatewayError) => Effect.succeed(HttpServerResponse.setHeaders(ApiError.toResponse(fromGateway(error)), headers))
+      const refuse = (error: GatewayError) =>
+        Effect.succeed(HttpServerResponse.setHeaders(ApiError.toResponse(fromGateway(error)), headers))
 
       if (!request.stream) {
         return yield* gateway.answer(call).pipe(
@@ -118,4 +121,8 @@ export const layer = HttpApiBuilder.group(
   })
 )
 
-const answered = (provider: string, model: string) => ({ "x-sluice-provider": provider, "x-sluice-model": model, "x-sluice-cache": "bypass" })
+const answered = (provider: string, model: string) => ({
+  "x-sluice-provider": provider,
+  "x-sluice-model": model,
+  "x-sluice-cache": "bypass"
+})

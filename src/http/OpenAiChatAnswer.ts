@@ -60,7 +60,16 @@ const fold = (events: ReadonlyArray<InferenceEvent>): ReadonlyArray<readonly [nu
   const at = (index: number): Choice => {
     const known = choices.get(index)
     if (known !== undefined) return known
-    const fresh = { content: null, refusal: null, reasoning: "", tools: new Map(), logprobs: [], refusalLogprobs: [], hasLogprobs: false, finish: "stop" }
+    const fresh = {
+      content: null,
+      refusal: null,
+      reasoning: "",
+      tools: new Map(),
+      logprobs: [],
+      refusalLogprobs: [],
+      hasLogprobs: false,
+      finish: "stop"
+    }
     choices.set(index, fresh)
     return fresh
   }
@@ -164,7 +173,12 @@ export class ChunkEncoder {
       if (this.begun.has(event.choice)) text += this.chunk(event.choice, JSON.stringify(delta), "null", event)
       else {
         this.begun.add(event.choice)
-        text += this.chunk(event.choice, JSON.stringify({ role: "assistant", ...("content" in delta ? {} : { content: null }), ...delta }), "null", event)
+        text += this.chunk(
+          event.choice,
+          JSON.stringify({ role: "assistant", ...("content" in delta ? {} : { content: null }), ...delta }),
+          "null",
+          event
+        )
       }
     }
     return text

@@ -55,7 +55,10 @@ const readMessages = (body: Json.JsonObject): Read<{ readonly characters: number
     total += measured.characters + characters(message["tool_calls"]) + (Json.string(message["reasoning_content"])?.length ?? 0)
     images += measured.images
   }
-  return Result.succeed({ characters: total + characters(body["tools"]) + characters(body["functions"]) + characters(body["response_format"]), images })
+  return Result.succeed({
+    characters: total + characters(body["tools"]) + characters(body["functions"]) + characters(body["response_format"]),
+    images
+  })
 }
 
 const readCount = (body: Json.JsonObject, param: string, most: number): Read<number | null> => {
@@ -89,7 +92,8 @@ const checkPlain = (body: Json.JsonObject): Read<void> => {
   return Result.succeed(undefined)
 }
 
-const isStrings = (value: Json.Json): value is ReadonlyArray<string> => Json.isArray(value) && value.every((item) => typeof item === "string")
+const isStrings = (value: Json.Json): value is ReadonlyArray<string> =>
+  Json.isArray(value) && value.every((item) => typeof item === "string")
 
 const readSlugs = (value: Json.Json | undefined, param: string): Read<ReadonlyArray<string>> => {
   if (value === undefined || value === null) return Result.succeed([])
@@ -99,9 +103,11 @@ const readSlugs = (value: Json.Json | undefined, param: string): Read<ReadonlyAr
 const readPreference = (value: Json.Json | undefined): Read<ProviderPreference | null> => {
   if (value === undefined || value === null) return Result.succeed(null)
   if (typeof value === "string") return Result.succeed({ order: [value], only: [], allowFallbacks: true })
-  if (!Json.isObject(value)) return refuse("`provider` must be a slug, or an object with `order`, `only` and `allow_fallbacks`.", "provider")
+  if (!Json.isObject(value))
+    return refuse("`provider` must be a slug, or an object with `order`, `only` and `allow_fallbacks`.", "provider")
   const allow = value["allow_fallbacks"]
-  if (allow !== undefined && typeof allow !== "boolean") return refuse("`provider.allow_fallbacks` must be true or false.", "provider.allow_fallbacks")
+  if (allow !== undefined && typeof allow !== "boolean")
+    return refuse("`provider.allow_fallbacks` must be true or false.", "provider.allow_fallbacks")
   return Result.gen(function* () {
     const order = yield* readSlugs(value["order"], "provider.order")
     const only = yield* readSlugs(value["only"], "provider.only")

@@ -8,12 +8,12 @@ import { HttpServerResponse } from "effect/http"
 import { HttpApiBuilder } from "effect/http-api"
 import { PrometheusMetrics } from "effect/observability"
 import { SqlClient } from "effect/sql"
+import { Lifecycle } from "../health/Lifecycle.ts"
 import { KeyHasher } from "../identity/KeyHasher.ts"
 import { Breakers } from "../providers/Breakers.ts"
 import { Api } from "./Api.ts"
 import * as ApiError from "./ApiError.ts"
 import { handled, json } from "./Handled.ts"
-import { Lifecycle } from "../health/Lifecycle.ts"
 import { credential } from "./RequestContext.ts"
 
 /** What the operations routes need to be told. @category models @since 0.1.0 */
@@ -30,39 +30,39 @@ export const OperationsOptions = Context.Reference<OperationsOptions>("sluice/ht
 
 /** @category layers @since 0.1.0 */
 export const layer = HttpApiBuilder.group(
-    Api,
-    "operations",
-    Effect.fnUntraced(function* (handlers) {
-      const sql = yield* SqlClient.SqlClient
-      const breakers = yield* Breakers
-      const lifecycle = yield* Lifecycle
-      const hasher = yield* KeyHasher
-      const options = yield* OperationsOptions
+  Api,
+  "operations",
+  Effect.fnUntraced(function* (handlers) {
+    const sql = yield* SqlClient.SqlClient
+    const breakers = yield* Breakers
+    const lifecycle = yield* Lifecycle
+    const hasher = yield* KeyHasher
+    const options = yield* OperationsOptions
 
-      const health = Effect.gen(function* () {
-        const database = yield* Effect.match(sql`SELECT 1`, { onFailure: () => "down" as const, onSuccess: () => "operational" as const })
-        const open = (yield* breakers.states).filter((breaker) => breaker.state !== "closed").map((breaker) => breaker.provider)
-        const now = yield* Clock.currentTimeMillis
-        return json({
-          status: database === "operational" && open.length === 0 ? "operational" : "degraded",
-          version: options.version,
-          timestamp: new Date(now).toISOString(),
-          components: { database, providers: open.length === 0 ? "operational" : "degraded", open_circuits: open }
-        })
+    const health = Effect.gen(function* () {
+      const database = yield* Effect.match(sql`SELECT 1`, { onFailure: () => "down" as const, onSuccess: () => "operational" as const })
+      const open = (yield* breakers.states).filter((breaker) => breaker.state !== "closed").map((breaker) => breaker.provider)
+      const now = yield* Clock.currentTimeMillis
+      return json({
+        status: database === "operational" && open.length === 0 ? "operational" : "degraded",
+        version: options.version,
+        timestamp: new Date(now).toISOString(),
+        components: { database, providers: open.length === 0 ? "operational" : "degraded", open_circuits: open }
       })
-
-      return handlers
-        .handleRaw("health", () => health)
-        .handleRaw("live", () => Effect.succeed(json({ status: "live" })))
-        .handleRaw("ready", () => Effect.sync(() => json({ status: lifecycle.state() }, lifecycle.state() === "ready" ? 200 : 503)))
-        .handleRaw("metrics", ({ request }) =>
-          Effect.gen(function* () {
-            const key = credential(request)
-            if (options.metricsToken !== null && (key === null || !hasher.equals(key, options.metricsToken))) {
-              return yield* Effect.fail(ApiError.make(401, "API_KEY_MISSING", "Send the metrics token as a bearer token."))
-            }
-            return HttpServerResponse.text(yield* PrometheusMetrics.format(), { contentType: "text/plain; version=0.0.4; charset=utf-8" })
-          }).pipe(handled)
-        )
     })
-  )
+
+    return handlers
+      .handleRaw("health", () => health)
+      .handleRaw("live", () => Effect.succeed(json({ status: "live" })))
+      .handleRaw("ready", () => Effect.sync(() => json({ status: lifecycle.state() }, lifecycle.state() === "ready" ? 200 : 503)))
+      .handleRaw("metrics", ({ request }) =>
+        Effect.gen(function* () {
+          const key = credential(request)
+          if (options.metricsToken !== null && (key === null || !hasher.equals(key, options.metricsToken))) {
+            return yield* Effect.fail(ApiError.make(401, "API_KEY_MISSING", "Send the metrics token as a bearer token."))
+          }
+          return HttpServerResponse.text(yield* PrometheusMetrics.format(), { contentType: "text/plain; version=0.0.4; charset=utf-8" })
+        }).pipe(handled)
+      )
+  })
+)

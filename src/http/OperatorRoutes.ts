@@ -7,7 +7,8 @@ import { Effect, Option, Redacted } from "effect"
 import type { HttpServerRequest, HttpServerResponse } from "effect/http"
 import { HttpApiBuilder } from "effect/http-api"
 import * as Money from "../../schemas/Money.ts"
-import { Accounts, type NegotiatedLimits } from "../identity/Accounts.ts"
+import type { NegotiatedLimits } from "../../schemas/Plan.ts"
+import { Accounts } from "../identity/Accounts.ts"
 import { Identity } from "../identity/Identity.ts"
 import { Ledger } from "../ledger/Ledger.ts"
 import { Breakers } from "../providers/Breakers.ts"
@@ -18,10 +19,12 @@ import * as ApiError from "./ApiError.ts"
 import { decodeBody, handled, json, list, page } from "./Handled.ts"
 
 /** Drops what was not given: absent is not the same as null. @category conversions @since 0.1.0 */
-export const negotiated = (limits: typeof NewLimits.Type): NegotiatedLimits => Object.fromEntries(Object.entries(limits).filter(([, value]) => value !== undefined))
+export const negotiated = (limits: typeof NewLimits.Type): NegotiatedLimits =>
+  Object.fromEntries(Object.entries(limits).filter(([, value]) => value !== undefined))
 
 /** Numbers are read through their shortest decimal form, so 0.1 is a tenth. */
-const amountOf = (value: string | number): Option.Option<Money.Money> => Money.fromUsd(typeof value === "number" ? plainDecimal(value) : value.trim())
+const amountOf = (value: string | number): Option.Option<Money.Money> =>
+  Money.fromUsd(typeof value === "number" ? plainDecimal(value) : value.trim())
 
 const plainDecimal = (value: number): string => (String(value).includes("e") ? value.toFixed(12) : String(value))
 
@@ -49,10 +52,15 @@ export const layer = HttpApiBuilder.group(
       const body = yield* readCredits(request)
       const amount = Option.getOrNull(amountOf(body.amount_usd))
       if (amount === null || amount === 0n) {
-        return yield* Effect.fail(ApiError.invalid("`amount_usd` must be a decimal amount in USD such as \"10.00\", not zero.", "amount_usd"))
+        return yield* Effect.fail(ApiError.invalid('`amount_usd` must be a decimal amount in USD such as "10.00", not zero.', "amount_usd"))
       }
       yield* Effect.mapError(accounts.get(id), ApiError.fromAccounts)
-      const grant = { accountId: id, kind: amount > 0n ? ("topup" as const) : ("adjust" as const), allowance: Money.zero, purchased: amount }
+      const grant = {
+        accountId: id,
+        kind: amount > 0n ? ("topup" as const) : ("adjust" as const),
+        allowance: Money.zero,
+        purchased: amount
+      }
       return json(yield* Effect.mapError(ledger.grant({ ...grant, reference: body.reference }), ApiError.fromLedger))
     })
 
@@ -85,7 +93,12 @@ export const layer = HttpApiBuilder.group(
           )
         )
       )
-      .handleRaw("user", ({ params, request }) => asOperator(request, Effect.map(Effect.mapError(accounts.get(params.id), ApiError.fromAccounts), (user) => json(user))))
+      .handleRaw("user", ({ params, request }) =>
+        asOperator(
+          request,
+          Effect.map(Effect.mapError(accounts.get(params.id), ApiError.fromAccounts), (user) => json(user))
+        )
+      )
       .handleRaw("setPlan", ({ params, request }) =>
         asOperator(
           request,

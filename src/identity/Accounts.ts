@@ -9,7 +9,7 @@ import { Base64Url } from "effect/encoding"
 import { SqlClient } from "effect/sql"
 import { type AccountId, type ApiKey, Role, type User } from "../../schemas/Account.ts"
 import * as Money from "../../schemas/Money.ts"
-import { PlanId, plans } from "../../schemas/Plan.ts"
+import { type NegotiatedLimits, PlanId, plans } from "../../schemas/Plan.ts"
 import { messageOf } from "../database/Failures.ts"
 import { Ledger } from "../ledger/Ledger.ts"
 import { isDomain, isNetwork } from "./Allowlists.ts"
@@ -38,21 +38,6 @@ export interface PageRequest {
 export interface Page<A> {
   readonly data: ReadonlyArray<A>
   readonly next: string | null
-}
-
-/** One negotiated limit: a number, `"none"` for no limit, null for the plan's. @category models @since 0.1.0 */
-export type NegotiatedLimit = number | "none" | null
-
-/** The limits an operator may set for an account; `daily_usd` is in USD (a number or a decimal string). @category models @since 0.1.0 */
-export interface NegotiatedLimits {
-  readonly rpm?: NegotiatedLimit
-  readonly tokens_per_minute?: NegotiatedLimit
-  readonly tokens_per_day?: NegotiatedLimit
-  readonly tokens_per_month?: NegotiatedLimit
-  readonly requests_per_day?: NegotiatedLimit
-  readonly concurrency?: NegotiatedLimit
-  readonly burst?: NegotiatedLimit
-  readonly daily_usd?: NegotiatedLimit | string
 }
 
 /** What a new key may carry. @category models @since 0.1.0 */
@@ -155,7 +140,8 @@ const checkKey = (key: NewKey, now: number): string | null => {
   if (address !== undefined) return `\`ip_allowlist\`: ${address.slice(0, 60)} is neither an address nor a CIDR range.`
   const domain = (key.domain_allowlist ?? []).find((entry) => !isDomain(entry))
   if (domain !== undefined) return `\`domain_allowlist\`: ${domain.slice(0, 60)} is not a domain name.`
-  if (key.expires_at !== undefined && key.expires_at !== null && !(Date.parse(key.expires_at) > now)) return "`expires_at` must be a time to come, in ISO-8601."
+  if (key.expires_at !== undefined && key.expires_at !== null && !(Date.parse(key.expires_at) > now))
+    return "`expires_at` must be a time to come, in ISO-8601."
   return validate(key.limits ?? {})
 }
 
@@ -178,7 +164,12 @@ const make = Effect.fnUntraced(function* (options: AccountsOptions) {
     const { trial_ends_at, trial_requests_left, trial_tokens_left, ...user } = row
     if (row.plan !== "trial" || trial_ends_at === null) return { ...user, trial: null }
     const balance = yield* ledger.balance(row.id)
-    const trial = { ends_at: trial_ends_at, tokens_left: trial_tokens_left, requests_left: trial_requests_left, credit_left_usd: Money.toUsd(balance.available) }
+    const trial = {
+      ends_at: trial_ends_at,
+      tokens_left: trial_tokens_left,
+      requests_left: trial_requests_left,
+      credit_left_usd: Money.toUsd(balance.available)
+    }
     return { ...user, trial }
   })
 
@@ -222,7 +213,8 @@ const make = Effect.fnUntraced(function* (options: AccountsOptions) {
         yield* ledger.grant({ accountId: id, kind: "topup", allowance: Money.zero, purchased: SIGN_UP_CREDIT, reference: "signup" })
         const { monthlyAllowance } = plans[plan]
         const reference = `allowance:${new Date(now).toISOString().slice(0, 7)}`
-        if (monthlyAllowance > 0n) yield* ledger.grant({ accountId: id, kind: "allowance", allowance: monthlyAllowance, purchased: Money.zero, reference })
+        if (monthlyAllowance > 0n)
+          yield* ledger.grant({ accountId: id, kind: "allowance", allowance: monthlyAllowance, purchased: Money.zero, reference })
         return yield* insertKey(id, { name: "primary" }, true)
       })
     )
@@ -252,7 +244,10 @@ const make = Effect.fnUntraced(function* (options: AccountsOptions) {
     const wrong = validate(limits)
     if (wrong !== null) return yield* fail("invalid_input", wrong)
     const stored = JSON.stringify(Schema.encodeSync(StoredLimits)(limits))
-    return yield* changeUser(id, sql`UPDATE users SET limits = limits || ${stored}::text::jsonb, changed_at = clock_timestamp() WHERE id = ${id} RETURNING id`)
+    return yield* changeUser(
+      id,
+      sql`UPDATE users SET limits = limits || ${stored}::text::jsonb, changed_at = clock_timestamp() WHERE id = ${id} RETURNING id`
+    )
   })
 
   const createKey = Effect.fnUntraced(function* (id: AccountId, key: NewKey) {
@@ -284,7 +279,10 @@ const make = Effect.fnUntraced(function* (options: AccountsOptions) {
     createKey,
     listKeys: (id) =>
       Effect.mapError(
-        Effect.flatMap(sql`SELECT ${sql.literal(keyColumns)} FROM api_keys WHERE user_id = ${id} ORDER BY api_keys.created_at DESC, api_keys.id DESC`, decodeKeys),
+        Effect.flatMap(
+          sql`SELECT ${sql.literal(keyColumns)} FROM api_keys WHERE user_id = ${id} ORDER BY api_keys.created_at DESC, api_keys.id DESC`,
+          decodeKeys
+        ),
         fromDatabase
       ),
     revokeKey

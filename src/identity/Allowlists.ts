@@ -10,7 +10,9 @@ const networkOf = (text: string): IpNetwork.IpNetwork | null =>
   text.includes("/")
     ? Result.getOrElse(IpNetwork.fromString(text), () => null)
     : Result.getOrElse(
-        Result.flatMap(NetAddress.ipFromString(text), (address) => IpNetwork.fromAddress(NetAddress.toCanonical(address), NetAddress.width(NetAddress.toCanonical(address)))),
+        Result.flatMap(NetAddress.ipFromString(text), (address) =>
+          IpNetwork.fromAddress(NetAddress.toCanonical(address), NetAddress.width(NetAddress.toCanonical(address)))
+        ),
         () => null
       )
 
@@ -31,7 +33,8 @@ export const allowsAddress = (list: ReadonlyArray<string>, ip: string | null): b
 }
 
 /** Whether a text is a host name that an allowlist may hold. @category predicates @since 0.1.0 */
-export const isDomain = (text: string): boolean => /^(?=.{1,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/i.test(text)
+export const isDomain = (text: string): boolean =>
+  /^(?=.{1,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/i.test(text)
 
 /** Whether a host is a listed domain or a subdomain of one. An empty list means no restriction; no host is refused. @category predicates @since 0.1.0 */
 export const allowsDomain = (list: ReadonlyArray<string>, host: string | null): boolean => {

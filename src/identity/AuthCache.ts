@@ -67,7 +67,10 @@ export class AuthCache extends Context.Service<
     const unknown = new Map<string, Entry<true>>()
     return AuthCache.of({
       get: (hash) =>
-        Effect.map(Clock.currentTimeMillis, (now) => recall(known, hash, now) ?? (recall(unknown, hash, now) === true ? ("unknown" as const) : undefined)),
+        Effect.map(
+          Clock.currentTimeMillis,
+          (now) => recall(known, hash, now) ?? (recall(unknown, hash, now) === true ? ("unknown" as const) : undefined)
+        ),
       set: (hash, record) =>
         Effect.map(Clock.currentTimeMillis, (now) => {
           if (record === "unknown") remember(unknown, UNKNOWN_SIZE, hash, { value: true, until: now + UNKNOWN_TTL })

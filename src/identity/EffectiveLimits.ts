@@ -5,8 +5,7 @@
  */
 import { Option, Schema } from "effect"
 import * as Money from "../../schemas/Money.ts"
-import { type Limit, type Limits, type PlanId, plans } from "../../schemas/Plan.ts"
-import type { NegotiatedLimits } from "./Accounts.ts"
+import { type Limit, type Limits, type NegotiatedLimits, type PlanId, plans } from "../../schemas/Plan.ts"
 
 const Negotiated = Schema.optionalKey(Schema.NullOr(Schema.Union([Schema.Finite, Schema.Literal("none")])))
 
@@ -22,7 +21,8 @@ export const StoredLimits = Schema.Struct({
   daily_usd: Schema.optionalKey(Schema.NullOr(Schema.Union([Schema.Finite, Schema.String])))
 })
 
-const dailyUsd = (value: string | number): Money.Money | "none" | null => (value === "none" ? "none" : Option.getOrNull(Money.fromUsd(String(value))))
+const dailyUsd = (value: string | number): Money.Money | "none" | null =>
+  value === "none" ? "none" : Option.getOrNull(Money.fromUsd(String(value)))
 
 /** What is wrong with limits that somebody wants to set; null when nothing is. @category validation @since 0.1.0 */
 export const validate = (limits: NegotiatedLimits): string | null => {
@@ -30,7 +30,7 @@ export const validate = (limits: NegotiatedLimits): string | null => {
     if (value === null || value === undefined || value === "none") continue
     if (name === "daily_usd") {
       const amount = dailyUsd(value)
-      if (amount === null || amount === "none" || amount < 0n) return "`daily_usd` must be an amount in USD, \"none\" or null."
+      if (amount === null || amount === "none" || amount < 0n) return '`daily_usd` must be an amount in USD, "none" or null.'
     } else if (typeof value !== "number" || !Number.isInteger(value) || value < 0) {
       return `\`${name}\` must be a whole number, "none" or null.`
     }
@@ -54,4 +54,5 @@ const over = (base: Limits, set: NegotiatedLimits): Limits => {
 }
 
 /** @category constructors @since 0.1.0 */
-export const effectiveLimits = (plan: PlanId, account: NegotiatedLimits, key: NegotiatedLimits): Limits => over(over(plans[plan].limits, account), key)
+export const effectiveLimits = (plan: PlanId, account: NegotiatedLimits, key: NegotiatedLimits): Limits =>
+  over(over(plans[plan].limits, account), key)

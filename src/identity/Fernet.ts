@@ -82,7 +82,8 @@ export const make = Effect.fnUntraced(function* (ring: ReadonlyArray<Redacted.Re
 
   const decrypt = Effect.fnUntraced(function* (token: string): Effect.fn.Return<string, FernetError> {
     const bytes = bytesOf(token)
-    if (bytes === null || bytes.length < HEAD + 16 + MAC || bytes[0] !== VERSION) return yield* new FernetError({ message: "not a Fernet token" })
+    if (bytes === null || bytes.length < HEAD + 16 + MAC || bytes[0] !== VERSION)
+      return yield* new FernetError({ message: "not a Fernet token" })
     return yield* Effect.firstSuccessOf(keys.map((key) => open(key, bytes)))
   })
 

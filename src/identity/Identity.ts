@@ -102,7 +102,8 @@ const make = Effect.fnUntraced(function* (options: IdentityOptions) {
   const cache = yield* AuthCache
 
   const read = Effect.fnUntraced(function* (hash: string) {
-    const rows = yield* sql`SELECT k.id AS key_id, k.user_id, u.role, u.plan, u.status, u.limits::text AS account_limits, k.limits::text AS key_limits,
+    const rows =
+      yield* sql`SELECT k.id AS key_id, k.user_id, u.role, u.plan, u.status, u.limits::text AS account_limits, k.limits::text AS key_limits,
       k.ip_allowlist::text AS ip_allowlist, k.domain_allowlist::text AS domain_allowlist,
       floor(extract(epoch FROM u.trial_ends_at) * 1000)::text AS trial_ends_at,
       floor(extract(epoch FROM k.expires_at) * 1000)::text AS expires_at,
@@ -159,6 +160,8 @@ const watchChanges = Effect.fnUntraced(function* (sql: SqlClient.SqlClient, cach
     if (changed.length > 0) yield* cache.invalidate(changed.map((row) => row.user_id))
     since = next
   })
-  const careful = Effect.catch(poll, (error) => Effect.logWarning(`Changed keys could not be looked for: ${messageOf(error).slice(0, 300)}`))
+  const careful = Effect.catch(poll, (error) =>
+    Effect.logWarning(`Changed keys could not be looked for: ${messageOf(error).slice(0, 300)}`)
+  )
   return yield* Effect.forever(Effect.andThen(Effect.sleep(pollMs), careful))
 })

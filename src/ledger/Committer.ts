@@ -76,7 +76,10 @@ const REQUESTS_AHEAD = 20n
 const RECALL_TRIES = 4
 const RECALL_PAUSE = 40
 
-const unsecured = Metric.counter("sluice_ledger_unsecured_total", { description: "Ends told before their settlement was durable", incremental: true })
+const unsecured = Metric.counter("sluice_ledger_unsecured_total", {
+  description: "Ends told before their settlement was durable",
+  incremental: true
+})
 const batches = Metric.counter("sluice_ledger_batches_total", { description: "Batches committed", incremental: true })
 
 /** @category models @since 0.1.0 */
@@ -132,7 +135,8 @@ export const make = Effect.fnUntraced(function* (options: CommitterOptions) {
   const wait = (account: string, amount: bigint, minimum: bigint): Effect.Effect<HoldAnswer> =>
     Effect.callback((resume) => {
       const lease = leaseOf(account)
-      if (closing || queue.length >= PENDING_MAX || lease.waiters.length >= WAITERS_MAX) return resume(Effect.succeed({ _tag: "Unavailable" }))
+      if (closing || queue.length >= PENDING_MAX || lease.waiters.length >= WAITERS_MAX)
+        return resume(Effect.succeed({ _tag: "Unavailable" }))
       lease.lastUsed = now()
       const waiter = {
         amount,
@@ -171,7 +175,8 @@ export const make = Effect.fnUntraced(function* (options: CommitterOptions) {
     const wants: Array<Lease> = []
     const idleBefore = now() - idleReturn
     for (const lease of dirty) {
-      const idle = lease.held === 0n && lease.waiters.length === 0 && (lease.direct || lease.recall || closing || lease.lastUsed <= idleBefore)
+      const idle =
+        lease.held === 0n && lease.waiters.length === 0 && (lease.direct || lease.recall || closing || lease.lastUsed <= idleBefore)
       if (lease.waiters.length > 0) wants.push(lease)
       else if ((idle || lease.direct || lease.recall) && lease.free > 0n) returns.push([lease, lease.free])
     }
@@ -184,7 +189,12 @@ export const make = Effect.fnUntraced(function* (options: CommitterOptions) {
       returns: returns.map(([lease, amount]) => ({ account: lease.account, amount: String(amount) })),
       wants: wants.map((lease) => {
         const want = lease.want()
-        return { account: lease.account, least: String(want.least), most: String(want.most), target: String(targetOf(lease, want.most, now())) }
+        return {
+          account: lease.account,
+          least: String(want.least),
+          most: String(want.most),
+          target: String(targetOf(lease, want.most, now()))
+        }
       })
     }
     return { number: lastBatch + 1, payload, settles, returns, wants }
@@ -209,7 +219,8 @@ export const make = Effect.fnUntraced(function* (options: CommitterOptions) {
     }
     // An account that the book does not know has no money.
     for (const lease of asked) {
-      if (!totals.some((total) => total.account === lease.account)) for (const waiter of lease.waiters.splice(0)) waiter.tell("insufficient")
+      if (!totals.some((total) => total.account === lease.account))
+        for (const waiter of lease.waiters.splice(0)) waiter.tell("insufficient")
     }
   }
 
@@ -251,7 +262,15 @@ export const make = Effect.fnUntraced(function* (options: CommitterOptions) {
       yield* Metric.update(batches, 1)
     }).pipe(
       Effect.catch((error) => recover(batch, messageOf(error))),
-      Effect.catchCause((cause) => Effect.andThen(Effect.logError("A ledger batch failed", cause), Effect.andThen(Effect.sleep(200), Effect.suspend(() => send(batch)))))
+      Effect.catchCause((cause) =>
+        Effect.andThen(
+          Effect.logError("A ledger batch failed", cause),
+          Effect.andThen(
+            Effect.sleep(200),
+            Effect.suspend(() => send(batch))
+          )
+        )
+      )
     )
 
   /** The outcome is not known, or the database is away: the same batch again, until it is. */
@@ -264,7 +283,13 @@ export const make = Effect.fnUntraced(function* (options: CommitterOptions) {
     }
     // What is free in a lease is still granted; who needs more is told that the trouble is ours.
     refuseAll("unavailable")
-    return Effect.andThen(Effect.logWarning(`A ledger batch will be sent again: ${message.slice(0, 300)}`), Effect.andThen(Effect.sleep(100), Effect.suspend(() => send(batch))))
+    return Effect.andThen(
+      Effect.logWarning(`A ledger batch will be sent again: ${message.slice(0, 300)}`),
+      Effect.andThen(
+        Effect.sleep(100),
+        Effect.suspend(() => send(batch))
+      )
+    )
   }
 
   const turn = Effect.gen(function* () {
@@ -281,7 +306,8 @@ export const make = Effect.fnUntraced(function* (options: CommitterOptions) {
 
   /** Leases of processes that are surely gone, and of those that were silent for too long. */
   const reap = Effect.gen(function* () {
-    for (const other of yield* book.liveNodes(host)) if (other.id !== node && other.process !== process && isGone(other.process)) yield* book.release(other.id)
+    for (const other of yield* book.liveNodes(host))
+      if (other.id !== node && other.process !== process && isGone(other.process)) yield* book.release(other.id)
     const silence = options.reclaimAfterMs ?? ttl + 1.1 * 600_000 + 10_000
     for (const other of yield* book.silentNodes(Math.ceil(silence))) if (other.id !== node) yield* book.release(other.id)
   }).pipe(Effect.catch((error) => Effect.logWarning(`Leases of other processes could not be looked at: ${messageOf(error).slice(0, 300)}`)))
@@ -305,7 +331,10 @@ export const make = Effect.fnUntraced(function* (options: CommitterOptions) {
     yield* Effect.ignore(book.release(node))
   }).pipe(
     Effect.interruptible,
-    Effect.timeoutOrElse({ duration: CLOSE_TIMEOUT, orElse: () => Effect.logError(`${queue.length} settlements could not be written before the end`) })
+    Effect.timeoutOrElse({
+      duration: CLOSE_TIMEOUT,
+      orElse: () => Effect.logError(`${queue.length} settlements could not be written before the end`)
+    })
   )
 
   yield* reap

@@ -5,10 +5,18 @@
  */
 import { Context, Deferred, Effect, Layer } from "effect"
 import type { AccountId } from "../../schemas/Account.ts"
-import { AccountNotFound, type Balance, InsufficientCredits, type LedgerCheck, type LedgerEntry, LedgerError, LedgerUnavailable } from "../../schemas/LedgerEntry.ts"
+import {
+  AccountNotFound,
+  type Balance,
+  InsufficientCredits,
+  type LedgerCheck,
+  type LedgerEntry,
+  LedgerError,
+  LedgerUnavailable
+} from "../../schemas/LedgerEntry.ts"
 import type { Pricing } from "../../schemas/Model.ts"
-import * as MoneyValue from "../../schemas/Money.ts"
 import type { Money } from "../../schemas/Money.ts"
+import * as MoneyValue from "../../schemas/Money.ts"
 import type { Usage } from "../../schemas/Usage.ts"
 import { messageOf } from "../database/Failures.ts"
 import { type Committer, type CommitterOptions, make as makeCommitter } from "./Committer.ts"
@@ -145,7 +153,8 @@ const make = (committer: Committer): Ledger["Service"] => {
     settle,
     release: (held) => Effect.sync(() => committer.release(held.accountId, held.amount)),
     open: (accountId) => Effect.asVoid(Effect.mapError(book.open(accountId), fromDatabase)),
-    grant: (grant) => Effect.mapError(book.grant(grant.accountId, grant.kind, grant.allowance, grant.purchased, grant.reference), fromDatabase),
+    grant: (grant) =>
+      Effect.mapError(book.grant(grant.accountId, grant.kind, grant.allowance, grant.purchased, grant.reference), fromDatabase),
     balance: Effect.fnUntraced(function* (accountId) {
       const row = yield* Effect.mapError(book.balance(accountId), fromDatabase)
       if (row === null) return yield* new LedgerError({ reason: new AccountNotFound({ accountId }) })

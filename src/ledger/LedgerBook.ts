@@ -69,7 +69,10 @@ const EntryRows = Schema.Array(
 )
 
 const violations: ReadonlyArray<readonly [string, string]> = [
-  ["I1", "SELECT id AS account, 'allowance ' || allowance || ', purchased ' || purchased || ', leased ' || leased AS detail FROM accounts WHERE allowance < 0 OR purchased < 0 OR leased < 0 OR leased > allowance + purchased"],
+  [
+    "I1",
+    "SELECT id AS account, 'allowance ' || allowance || ', purchased ' || purchased || ', leased ' || leased AS detail FROM accounts WHERE allowance < 0 OR purchased < 0 OR leased < 0 OR leased > allowance + purchased"
+  ],
   ["I2", "SELECT account, 'lease of node ' || node || ' is negative' AS detail FROM leases WHERE granted - returned - settled < 0"],
   [
     "I2",
@@ -79,10 +82,22 @@ const violations: ReadonlyArray<readonly [string, string]> = [
     "I3",
     "SELECT a.id AS account, 'balance ' || a.allowance || '+' || a.purchased || ', entries ' || coalesce(sum(e.d_allowance), 0) || '+' || coalesce(sum(e.d_purchased), 0) AS detail FROM accounts a LEFT JOIN entries e ON e.account = a.id GROUP BY a.id HAVING a.allowance <> coalesce(sum(e.d_allowance), 0) OR a.purchased <> coalesce(sum(e.d_purchased), 0)"
   ],
-  ["I4", "SELECT min(account) AS account, 'request ' || rid || ' ended ' || count(*) || ' times' AS detail FROM entries WHERE kind IN ('charge', 'refund') GROUP BY rid HAVING count(*) > 1"],
-  ["I5", "SELECT account, 'charge of ' || rid || ' moved ' || -(d_allowance + d_purchased) || ' for ' || cost AS detail FROM entries WHERE kind = 'charge' AND -(d_allowance + d_purchased) <> cost - shortfall"],
-  ["I5", "SELECT account, 'refund of ' || rid || ' moved money' AS detail FROM entries WHERE kind = 'refund' AND (d_allowance <> 0 OR d_purchased <> 0)"],
-  ["I7", "SELECT l.account, 'dead node ' || l.node || ' still leases' AS detail FROM leases l JOIN ledger_nodes n ON n.id = l.node WHERE n.state = 'dead' AND l.granted - l.returned - l.settled > 0"]
+  [
+    "I4",
+    "SELECT min(account) AS account, 'request ' || rid || ' ended ' || count(*) || ' times' AS detail FROM entries WHERE kind IN ('charge', 'refund') GROUP BY rid HAVING count(*) > 1"
+  ],
+  [
+    "I5",
+    "SELECT account, 'charge of ' || rid || ' moved ' || -(d_allowance + d_purchased) || ' for ' || cost AS detail FROM entries WHERE kind = 'charge' AND -(d_allowance + d_purchased) <> cost - shortfall"
+  ],
+  [
+    "I5",
+    "SELECT account, 'refund of ' || rid || ' moved money' AS detail FROM entries WHERE kind = 'refund' AND (d_allowance <> 0 OR d_purchased <> 0)"
+  ],
+  [
+    "I7",
+    "SELECT l.account, 'dead node ' || l.node || ' still leases' AS detail FROM leases l JOIN ledger_nodes n ON n.id = l.node WHERE n.state = 'dead' AND l.granted - l.returned - l.settled > 0"
+  ]
 ]
 
 /** @category constructors @since 0.1.0 */
@@ -96,7 +111,10 @@ export const make = Effect.gen(function* () {
 
   const commit = (node: string, batch: number, payload: BatchPayload) =>
     Effect.map(
-      Effect.flatMap(sql`SELECT ledger_commit(${node}::text::bigint, ${String(batch)}::text::bigint, ${JSON.stringify(payload)}::text::jsonb)::text AS totals`, decodeCommit),
+      Effect.flatMap(
+        sql`SELECT ledger_commit(${node}::text::bigint, ${String(batch)}::text::bigint, ${JSON.stringify(payload)}::text::jsonb)::text AS totals`,
+        decodeCommit
+      ),
       ([row]) => row.totals
     )
 
@@ -107,7 +125,10 @@ export const make = Effect.gen(function* () {
     )
 
   const balance = (account: string) =>
-    Effect.map(Effect.flatMap(sql`SELECT allowance::text, purchased::text FROM accounts WHERE id = ${account}`, decodeBalance), (rows) => rows[0] ?? null)
+    Effect.map(
+      Effect.flatMap(sql`SELECT allowance::text, purchased::text FROM accounts WHERE id = ${account}`, decodeBalance),
+      (rows) => rows[0] ?? null
+    )
 
   const columns = sql.literal(
     `id::text, kind, rid, model, provider, d_allowance::text, d_purchased::text, reference,
@@ -154,7 +175,8 @@ export const make = Effect.gen(function* () {
     check: sql.withTransaction(Effect.andThen(sql`SET TRANSACTION ISOLATION LEVEL REPEATABLE READ`, check)),
     open: (account: string) => sql`INSERT INTO accounts (id) VALUES (${account}) ON CONFLICT DO NOTHING`,
     /** Nodes of this host that were not told dead. */
-    liveNodes: (host: string) => Effect.flatMap(sql`SELECT id::text, process FROM ledger_nodes WHERE host = ${host} AND state = 'live'`, decode(NodeRows)),
+    liveNodes: (host: string) =>
+      Effect.flatMap(sql`SELECT id::text, process FROM ledger_nodes WHERE host = ${host} AND state = 'live'`, decode(NodeRows)),
     /** Nodes of any host that were silent that long. */
     silentNodes: (ms: number) =>
       Effect.flatMap(

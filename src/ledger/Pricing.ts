@@ -3,9 +3,10 @@
  *
  * @since 0.1.0
  */
+
+import type { InferenceRequest } from "../../schemas/Inference.ts"
 import type { Pricing } from "../../schemas/Model.ts"
 import * as Money from "../../schemas/Money.ts"
-import type { InferenceRequest } from "../../schemas/Inference.ts"
 import { estimateTokens, type Usage } from "../../schemas/Usage.ts"
 
 /**
@@ -38,7 +39,8 @@ export const dearestOutput = (pricing: Pricing): Money.Money => Money.max(pricin
 const IMAGE_TOKENS = 1_600
 
 /** What a prompt is taken for: characters / 4, and a fixed count for each image. @category pricing @since 0.1.0 */
-export const promptTokens = (request: InferenceRequest): number => estimateTokens(request.promptCharacters) + request.promptImages * IMAGE_TOKENS
+export const promptTokens = (request: InferenceRequest): number =>
+  estimateTokens(request.promptCharacters) + request.promptImages * IMAGE_TOKENS
 
 /** What a price is asked for. `maxOutput` is tokens of one choice. @category models @since 0.1.0 */
 export interface Estimate {

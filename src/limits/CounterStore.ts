@@ -46,7 +46,10 @@ interface Cell {
 }
 
 /** @category constructors @since 0.1.0 */
-export const makeMemory = (options: { readonly size: number; readonly idleMs?: number }): CounterStore["Service"] & { readonly size: () => number } => {
+export const makeMemory = (options: {
+  readonly size: number
+  readonly idleMs?: number
+}): CounterStore["Service"] & { readonly size: () => number } => {
   const cells = new Map<string, Cell>()
   const idleMs = options.idleMs ?? Number.POSITIVE_INFINITY
 
@@ -70,7 +73,9 @@ export const makeMemory = (options: { readonly size: number; readonly idleMs?: n
 
   const raise = (counters: ReadonlyArray<Counter>, now: number): Counted => {
     const before = counters.map((counter) => live(counter.key, now)?.count ?? 0)
-    const refused = counters.flatMap((counter, at) => (counter.limit !== null && (before[at] ?? 0) + counter.by > counter.limit ? [at] : []))
+    const refused = counters.flatMap((counter, at) =>
+      counter.limit !== null && (before[at] ?? 0) + counter.by > counter.limit ? [at] : []
+    )
     if (refused.length > 0) return { counts: before, refused }
     const counts = counters.map((counter, at) => {
       const count = (before[at] ?? 0) + counter.by

@@ -6,7 +6,7 @@
 import { Clock, Context, Effect, Layer, Metric, Schema, type Scope } from "effect"
 import type { Caller } from "../../schemas/Account.ts"
 import type { Limit } from "../../schemas/Plan.ts"
-import { type Counter, type Counted, CounterStore, makeMemory } from "./CounterStore.ts"
+import { type Counted, type Counter, CounterStore, makeMemory } from "./CounterStore.ts"
 
 /** What the answer's headers say about limits; "none" shows nothing. Times are epoch milliseconds. @category models @since 0.1.0 */
 export interface LimitView {
@@ -69,7 +69,10 @@ const FLIGHT_TTL = 900_000
 const FALLBACK = { size: 500, idleMs: 900_000 }
 
 const refusedCount = Metric.counter("sluice_rate_limited_requests_total", { description: "Requests refused by a limit", incremental: true })
-const trouble = Metric.counter("sluice_limit_store_failures_total", { description: "Counter calls that the fallback answered, or nobody", incremental: true })
+const trouble = Metric.counter("sluice_limit_store_failures_total", {
+  description: "Counter calls that the fallback answered, or nobody",
+  incremental: true
+})
 
 const bound = (limit: Limit): number | null => (limit === "none" ? null : limit)
 
@@ -90,7 +93,11 @@ const windowsOf = (caller: Caller, tokens: number, now: number): ReadonlyArray<W
   const minuteEnd = (minute + 1) * MINUTE
   const dayEnd = (Math.floor(now / DAY) + 1) * DAY
   if (limits.rpm !== "none") {
-    windows.push({ limit: "requests_per_minute", counter: { key: `rate_limit:${keyId}:${minute}`, by: 1, limit: limits.rpm, ttlMs: MINUTE }, resetAt: minuteEnd })
+    windows.push({
+      limit: "requests_per_minute",
+      counter: { key: `rate_limit:${keyId}:${minute}`, by: 1, limit: limits.rpm, ttlMs: MINUTE },
+      resetAt: minuteEnd
+    })
   }
   add("requests_per_day", `requests_day:${day}`, limits.requestsPerDay, 1, dayEnd, DAY)
   add("tokens_per_minute", `tokens_minute:${minute}`, limits.tokensPerMinute, tokens, minuteEnd, MINUTE)
@@ -118,7 +125,10 @@ const refusal = (windows: ReadonlyArray<Window>, refused: ReadonlyArray<number>,
   }
   if (longest === undefined) return null
   const limit = longest.counter.limit ?? 0
-  const alone = longest.limit.startsWith("tokens") && tokens > limit ? ` This request alone may take ${tokens}; lower \`max_tokens\` or shorten the prompt.` : ""
+  const alone =
+    longest.limit.startsWith("tokens") && tokens > limit
+      ? ` This request alone may take ${tokens}; lower \`max_tokens\` or shorten the prompt.`
+      : ""
   return new LimitExceeded({
     limit: longest.limit,
     message: `This key is limited to ${limit} ${words[longest.limit]}.${alone}`,
@@ -131,7 +141,9 @@ const viewOf = (windows: ReadonlyArray<Window>, counts: ReadonlyArray<number>): 
     const index = windows.findIndex((window) => window.limit === limit)
     const window = windows[index]
     const most = bound(window?.counter.limit ?? "none")
-    return window === undefined || most === null ? null : { limit: most, remaining: Math.max(0, most - (counts[index] ?? 0)), resetAt: window.resetAt }
+    return window === undefined || most === null
+      ? null
+      : { limit: most, remaining: Math.max(0, most - (counts[index] ?? 0)), resetAt: window.resetAt }
   }
   return { requests: at("requests_per_minute"), tokens: at("tokens_per_minute") }
 }
@@ -149,11 +161,10 @@ const make = (store: CounterStore["Service"]): KeyLimits["Service"] => {
   const adjust = (changes: ReadonlyArray<{ readonly key: string; readonly by: number }>): Effect.Effect<void> =>
     Effect.ignore(Effect.catch(store.adjust(changes), () => fallback.adjust(changes)))
 
-  const admit = Effect.fnUntraced(function* (caller: Caller, estimatedTokens: number): Effect.fn.Return<
-    { readonly view: LimitView; readonly refused: LimitExceeded | null },
-    never,
-    Scope.Scope
-  > {
+  const admit = Effect.fnUntraced(function* (
+    caller: Caller,
+    estimatedTokens: number
+  ): Effect.fn.Return<{ readonly view: LimitView; readonly refused: LimitExceeded | null }, never, Scope.Scope> {
     const now = yield* Clock.currentTimeMillis
     const windows = windowsOf(caller, estimatedTokens, now)
     if (windows.length === 0) return { view: { requests: null, tokens: null }, refused: null }

@@ -72,8 +72,14 @@ const receive =
     return { state: "open", epoch: circuit.epoch + 1, failures, openedAt: now }
   }
 
-const transitions = Metric.counter("sluice_circuit_breaker_state_transitions_total", { description: "Circuits that changed state", incremental: true })
-const rejected = Metric.counter("sluice_circuit_breaker_rejected_requests_total", { description: "Calls that an open circuit kept away", incremental: true })
+const transitions = Metric.counter("sluice_circuit_breaker_state_transitions_total", {
+  description: "Circuits that changed state",
+  incremental: true
+})
+const rejected = Metric.counter("sluice_circuit_breaker_rejected_requests_total", {
+  description: "Calls that an open circuit kept away",
+  incremental: true
+})
 
 /** @category services @since 0.1.0 */
 export class Breakers extends Context.Service<

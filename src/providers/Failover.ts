@@ -71,7 +71,9 @@ export class Failover extends Context.Service<
       return Failover.of({
         send: (request) => Effect.map(route(request, askWhole), ({ answer, candidate }) => ({ candidate, events: answer })),
         stream: (request) =>
-          Effect.flatMap(Effect.scope, (scope) => Effect.map(route(request, openStream(scope, request.log)), ({ answer, candidate }) => ({ candidate, events: answer })))
+          Effect.flatMap(Effect.scope, (scope) =>
+            Effect.map(route(request, openStream(scope, request.log)), ({ answer, candidate }) => ({ candidate, events: answer }))
+          )
       })
     })
   )
@@ -99,7 +101,8 @@ const verdictOf = (permit: Permit): Verdict => {
 /** One way of asking: the whole answer, or a stream up to its first content. It tells the circuit of a success, at once or at its end. */
 type Ask<A> = (adapter: ProviderAdapter, call: ProviderCall, verdict: Verdict) => Effect.Effect<A, ProviderError>
 
-const askWhole: Ask<ReadonlyArray<InferenceEvent>> = (adapter, call, verdict) => Effect.tap(adapter.send(call), () => verdict.tell("success"))
+const askWhole: Ask<ReadonlyArray<InferenceEvent>> = (adapter, call, verdict) =>
+  Effect.tap(adapter.send(call), () => verdict.tell("success"))
 
 /** Notes on the last attempt that what had begun broke off. */
 const breakOff = (log: AttemptLog, error: ProviderError): void => {
@@ -162,7 +165,8 @@ const watched = (
 }
 
 /** The most telling failure of a route: the caller's own mistake, else the latest. */
-const worse = (before: ProviderError | null, error: ProviderError): ProviderError => (before !== null && isCallersMistake(before) ? before : error)
+const worse = (before: ProviderError | null, error: ProviderError): ProviderError =>
+  before !== null && isCallersMistake(before) ? before : error
 
 const makeRoute = Effect.gen(function* () {
   const breakers = yield* Breakers
@@ -202,13 +206,18 @@ const makeRoute = Effect.gen(function* () {
     }).pipe(Effect.onError(() => verdict.tell("ignored")))
   })
 
-  return Effect.fnUntraced(function* <A>(request: FailoverRequest, ask: Ask<A>): Effect.fn.Return<{ readonly candidate: Candidate; readonly answer: A }, AllProvidersFailed> {
+  return Effect.fnUntraced(function* <A>(
+    request: FailoverRequest,
+    ask: Ask<A>
+  ): Effect.fn.Return<{ readonly candidate: Candidate; readonly answer: A }, AllProvidersFailed> {
     const silent = new Set<string>()
     const exhausted = new Set<string>()
     let last: ProviderError | null = null
     for (const [index, candidate] of request.candidates.entries()) {
       if (silent.has(candidate.provider) || exhausted.has(candidate.model.id)) continue
-      const othersLeft = request.candidates.some((other, at) => at > index && other.model.id === candidate.model.id && !silent.has(other.provider))
+      const othersLeft = request.candidates.some(
+        (other, at) => at > index && other.model.id === candidate.model.id && !silent.has(other.provider)
+      )
       const result = yield* turn(request, candidate, othersLeft, ask)
       if (result === null) continue
       if (result.error === null) return { candidate, answer: result.answer }

@@ -9,7 +9,9 @@ import { isCallersMistake, type ProviderError } from "../../schemas/Provider.ts"
 export const breakerOutcome = (error: ProviderError): "failure" | "ignored" => {
   const reason = error.reason
   if (reason._tag !== "ProviderStatus") return "failure"
-  return reason.status >= 500 || reason.status === 401 || reason.status === 402 || reason.status === 403 || reason.status === 408 ? "failure" : "ignored"
+  return reason.status >= 500 || reason.status === 401 || reason.status === 402 || reason.status === 403 || reason.status === 408
+    ? "failure"
+    : "ignored"
 }
 
 /** What happens next. `stop`: no other provider would mend it. `exhausted`: limited, no other provider of this model is asked. @category models @since 0.1.0 */

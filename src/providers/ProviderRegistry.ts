@@ -38,7 +38,9 @@ export class ProviderRegistry extends Context.Service<
   static readonly layer = (settings: ReadonlyMap<string, ProviderSettings>): Layer.Layer<ProviderRegistry> =>
     Layer.sync(this, () => {
       const all = definitions.map((definition) => register(definition, settings.get(definition.slug) ?? {}))
-      const named = new Map(all.flatMap((provider) => [provider.definition.slug, ...provider.definition.aliases].map((name) => [name, provider] as const)))
+      const named = new Map(
+        all.flatMap((provider) => [provider.definition.slug, ...provider.definition.aliases].map((name) => [name, provider] as const))
+      )
       return ProviderRegistry.of({ all, get: (slug) => named.get(slug), chain: defaultChain(definitions) })
     })
 }

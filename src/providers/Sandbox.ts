@@ -5,14 +5,15 @@
  *
  * @since 0.1.0
  */
-import { Array as Arr, Effect, Stream } from "effect"
+import { type Array as Arr, Effect, Stream } from "effect"
 import type { InferenceEvent, InferenceRequest } from "../../schemas/Inference.ts"
 import * as Json from "../../schemas/Json.ts"
 import { ProviderError, ProviderStatus } from "../../schemas/Provider.ts"
 import { estimateTokens, none } from "../../schemas/Usage.ts"
 import type { ProviderAdapter, ProviderCall } from "./ProviderAdapter.ts"
 
-const lorem = "lorem ipsum dolor sit amet consectetur adipiscing elit sed do eiusmod tempor incididunt ut labore et dolore magna aliqua".split(" ")
+const lorem =
+  "lorem ipsum dolor sit amet consectetur adipiscing elit sed do eiusmod tempor incididunt ut labore et dolore magna aliqua".split(" ")
 
 /** Words of a `sandbox/lorem` answer where no bound is given. */
 const DEFAULT_WORDS = 16
@@ -25,7 +26,9 @@ const textOf = (content: Json.Json | undefined): string => {
 const lastUserText = (request: InferenceRequest): string => {
   const messages = request.body["messages"]
   if (!Json.isArray(messages)) return ""
-  return textOf(messages.findLast((message): message is Json.JsonObject => Json.isObject(message) && message["role"] === "user")?.["content"])
+  return textOf(
+    messages.findLast((message): message is Json.JsonObject => Json.isObject(message) && message["role"] === "user")?.["content"]
+  )
 }
 
 /** The words of the answer, each with the space before it, and whether a bound cut it. */
@@ -33,14 +36,20 @@ const compose = (call: ProviderCall): { readonly words: ReadonlyArray<string>; r
   const bound = call.request.maxTokens ?? call.maxTokens
   if (call.nativeId.endsWith("lorem")) {
     const count = call.request.maxTokens ?? Math.min(DEFAULT_WORDS, call.maxTokens ?? DEFAULT_WORDS)
-    return { words: Array.from({ length: count }, (_, i) => (i === 0 ? "" : " ") + lorem[i % lorem.length]), cut: call.request.maxTokens !== null }
+    return {
+      words: Array.from({ length: count }, (_, i) => (i === 0 ? "" : " ") + lorem[i % lorem.length]),
+      cut: call.request.maxTokens !== null
+    }
   }
   const words = lastUserText(call.request).match(/\s*\S+\s*$|\s*\S+/g) ?? [" "]
   return bound !== null && words.length > bound ? { words: words.slice(0, bound), cut: true } : { words, cut: false }
 }
 
 const refuse = (message: string) =>
-  new ProviderError({ provider: "sandbox", reason: new ProviderStatus({ status: 400, message, code: null, param: "max_tokens", retryAfterMs: null }) })
+  new ProviderError({
+    provider: "sandbox",
+    reason: new ProviderStatus({ status: 400, message, code: null, param: "max_tokens", retryAfterMs: null })
+  })
 
 /** Words of one answer, at most. */
 const MAX_WORDS = 100_000
@@ -66,5 +75,8 @@ export const make = (): ProviderAdapter => ({
   stream: (call) => Effect.map(answer(call), (batches) => Stream.rechunk(Stream.fromArray(batches), 1)),
   transformModelId: (_, canonicalId) => canonicalId,
   mapError: (provider, status, _, body) =>
-    new ProviderError({ provider, reason: new ProviderStatus({ status, message: body.slice(0, 1_000), code: null, param: null, retryAfterMs: null }) })
+    new ProviderError({
+      provider,
+      reason: new ProviderStatus({ status, message: body.slice(0, 1_000), code: null, param: null, retryAfterMs: null })
+    })
 })

@@ -66,7 +66,10 @@ export class JsonGuard {
 }
 
 const broken = (provider: string) =>
-  new ProviderError({ provider, reason: new ProviderAnswer({ fault: "malformed", message: "the answer is not the JSON that was asked for" }) })
+  new ProviderError({
+    provider,
+    reason: new ProviderAnswer({ fault: "malformed", message: "the answer is not the JSON that was asked for" })
+  })
 
 /** A whole answer in JSON mode, code fences taken off; fails when it is not JSON. @category stages @since 0.1.0 */
 export const checkAnswer = (

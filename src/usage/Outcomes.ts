@@ -32,11 +32,17 @@ export interface Outcome {
   readonly timeToFirstChunkMs: number | null
 }
 
-const requests = Metric.counter("sluice_model_inference_requests_total", { description: "Inference requests by provider, model and status", incremental: true })
+const requests = Metric.counter("sluice_model_inference_requests_total", {
+  description: "Inference requests by provider, model and status",
+  incremental: true
+})
 const tokens = Metric.counter("sluice_tokens_used_total", { description: "Tokens by provider, model and type", incremental: true })
 const credits = Metric.counter("sluice_credits_used_total", { description: "USD charged by provider and model", incremental: true })
 const seconds = [0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60]
-const duration = Metric.histogram("sluice_model_inference_duration_seconds", { description: "Whole requests, in seconds", boundaries: seconds })
+const duration = Metric.histogram("sluice_model_inference_duration_seconds", {
+  description: "Whole requests, in seconds",
+  boundaries: seconds
+})
 const firstChunk = Metric.histogram("sluice_time_to_first_chunk_seconds", {
   description: "From the request to the first chunk of a stream, in seconds",
   boundaries: [0.1, 0.25, 0.5, 1, 2, 5, 10, 15]

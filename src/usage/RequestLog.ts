@@ -60,7 +60,10 @@ const QUEUE_MAX = 10_000
 const BATCH = 200
 const PAUSE = 500
 
-const dropped = Metric.counter("sluice_request_rows_dropped_total", { description: "Request rows that could not be written", incremental: true })
+const dropped = Metric.counter("sluice_request_rows_dropped_total", {
+  description: "Request rows that could not be written",
+  incremental: true
+})
 const Rows = Schema.Array(Schema.Struct({ details: Schema.fromJsonString(RequestRow) }))
 
 /** @category services @since 0.1.0 */
@@ -132,7 +135,10 @@ export class RequestLog extends Context.Service<
       })
 
       const get = (account: AccountId, id: string) =>
-        Effect.map(read(sql`SELECT details::text AS details FROM requests WHERE account = ${account} AND id = ${id}`), (rows) => rows[0] ?? null)
+        Effect.map(
+          read(sql`SELECT details::text AS details FROM requests WHERE account = ${account} AND id = ${id}`),
+          (rows) => rows[0] ?? null
+        )
 
       yield* Effect.addFinalizer(() => flush)
       yield* Effect.forkScoped(

@@ -5,8 +5,21 @@ import { afterAll, assert, beforeAll, beforeEach, describe, it } from "@effect/v
 import OpenAI from "openai"
 import { inject } from "vitest"
 import { type MockProvider, startMockProvider } from "../../bench/MockProvider.ts"
-import { creditsOf, type Customer, entriesOf, eventually, jsonCall, newCustomer, openAi, type RunningServer, serviceSettings, startServer, temporaryDirectory } from "../support/server.ts"
+import type { Script } from "../../bench/mock/Script.ts"
 import { freshDatabase } from "../support/database.ts"
+import {
+  type Customer,
+  creditsOf,
+  entriesOf,
+  eventually,
+  jsonCall,
+  newCustomer,
+  openAi,
+  type RunningServer,
+  serviceSettings,
+  startServer,
+  temporaryDirectory
+} from "../support/server.ts"
 
 const hello = [{ role: "user" as const, content: "hello" }]
 
@@ -74,7 +87,12 @@ for (const mode of ["embedded", "service"] as const) {
 
     it("streams, and is billed when the end is told", async () => {
       mock.script({ text: "one two three", chunks: 3, usage: { prompt_tokens: 7, completion_tokens: 3, total_tokens: 10 } })
-      const stream = await client.chat.completions.create({ model: "openai/gpt-4o", messages: hello, stream: true, stream_options: { include_usage: true } })
+      const stream = await client.chat.completions.create({
+        model: "openai/gpt-4o",
+        messages: hello,
+        stream: true,
+        stream_options: { include_usage: true }
+      })
       let text = ""
       const finishes: Array<string> = []
       let usage = 0
@@ -92,7 +110,12 @@ for (const mode of ["embedded", "service"] as const) {
 
     it("passes unknown request fields on and keeps provider-only fields back", async () => {
       mock.script({ extraFields: true })
-      const { body } = await jsonCall(server.url, customer.key, "POST", "/v1/chat/completions", { model: "gpt-4o", messages: hello, x_new_field: { a: 1 }, seed: 7 })
+      const { body } = await jsonCall(server.url, customer.key, "POST", "/v1/chat/completions", {
+        model: "gpt-4o",
+        messages: hello,
+        x_new_field: { a: 1 },
+        seed: 7
+      })
       assert.deepInclude(mock.calls()[0]?.body, { x_new_field: { a: 1 }, seed: 7 })
       assert.notInclude(JSON.stringify(body), "x_host")
       assert.notInclude(JSON.stringify(body), "x_provider_note")
@@ -111,11 +134,14 @@ for (const mode of ["embedded", "service"] as const) {
       const final = await runner.finalChatCompletion()
       for (const answer of [whole, final]) {
         const calls = answer.choices[0]?.message.tool_calls?.map((call) => (call.type === "function" ? call.function : null))
-        assert.deepStrictEqual(calls?.map((call) => ({ name: call?.name, arguments: call?.arguments })), toolCalls)
+        assert.deepStrictEqual(
+          calls?.map((call) => ({ name: call?.name, arguments: call?.arguments })),
+          toolCalls
+        )
       }
     })
 
-    const faults: ReadonlyArray<readonly [string, Parameters<MockProvider["script"]>[0], number]> = [
+    const faults: ReadonlyArray<readonly [string, Script, number]> = [
       ["500", { status: 500, times: 2 }, 502],
       ["502", { status: 502, times: 2 }, 502],
       ["503", { status: 503, times: 2 }, 503],
@@ -151,7 +177,7 @@ for (const mode of ["embedded", "service"] as const) {
       }
     }
 
-    const midway: ReadonlyArray<readonly [string, Parameters<MockProvider["script"]>[0]]> = [
+    const midway: ReadonlyArray<readonly [string, Script]> = [
       ["cut", { cut: true, chunks: 6 }],
       ["reset", { reset: "mid", chunks: 6 }],
       ["stalled", { hang: "mid", chunks: 6 }],
@@ -180,7 +206,10 @@ for (const mode of ["embedded", "service"] as const) {
 
     it("returns the caller's mistake at once, with no refund and one call", async () => {
       const entries = (await entriesOf(server, customer.key)).length
-      mock.script({ status: 400, body: { error: { message: "bad temperature", type: "invalid_request_error", code: "bad", param: "temperature" } } })
+      mock.script({
+        status: 400,
+        body: { error: { message: "bad temperature", type: "invalid_request_error", code: "bad", param: "temperature" } }
+      })
       const error = await client.chat.completions.create({ model: "gpt-4o", messages: hello }).catch((cause: unknown) => cause)
       assert.instanceOf(error, OpenAI.BadRequestError)
       assert.include(String(error), "bad temperature")
@@ -192,7 +221,10 @@ for (const mode of ["embedded", "service"] as const) {
     it("lets the provider see within 100 ms that the caller left, and charges what was produced", async () => {
       mock.script({ chunks: 200, chunkDelayMs: 20 })
       const controller = new AbortController()
-      const stream = await client.chat.completions.create({ model: "gpt-4o", messages: [{ role: "user", content: "x".repeat(400) }], stream: true }, { signal: controller.signal })
+      const stream = await client.chat.completions.create(
+        { model: "gpt-4o", messages: [{ role: "user", content: "x".repeat(400) }], stream: true },
+        { signal: controller.signal }
+      )
       let produced = 0
       for await (const chunk of stream) {
         produced += (chunk.choices[0]?.delta.content ?? "").length
@@ -208,7 +240,12 @@ for (const mode of ["embedded", "service"] as const) {
         const least = 100n * PROMPT + BigInt(Math.ceil(produced / 4)) * COMPLETION
         assert.isTrue(-pico(entry.amount_usd) >= least && -pico(entry.amount_usd) < 2n * least, entry.amount_usd)
       })
-      const rows = await jsonCall<{ data: ReadonlyArray<{ outcome: string; usage_source: string }> }>(server.url, customer.key, "GET", "/v1/requests?limit=1")
+      const rows = await jsonCall<{ data: ReadonlyArray<{ outcome: string; usage_source: string }> }>(
+        server.url,
+        customer.key,
+        "GET",
+        "/v1/requests?limit=1"
+      )
       assert.deepInclude(rows.body.data[0], { outcome: "cancelled", usage_source: "estimated" })
     })
 
@@ -217,7 +254,11 @@ for (const mode of ["embedded", "service"] as const) {
       const poor = await newCustomer(server, { balanceUsd: "0.0201" })
       mock.script({ times: 500, headDelayMs: 150, usage: { prompt_tokens: 2, completion_tokens: 100, total_tokens: 102 } })
       const body = { model: "gpt-4o", messages: hello, max_tokens: 100 }
-      const statuses = await Promise.all(Array.from({ length: 200 }, () => jsonCall(server.url, poor.key, "POST", "/v1/chat/completions", body).then((answer) => answer.status)))
+      const statuses = await Promise.all(
+        Array.from({ length: 200 }, () =>
+          jsonCall(server.url, poor.key, "POST", "/v1/chat/completions", body).then((answer) => answer.status)
+        )
+      )
       assert.strictEqual(statuses.filter((status) => status === 200).length, 20)
       assert.strictEqual(statuses.filter((status) => status === 402).length, 180)
       assert.strictEqual(mock.calls().length, 20)

@@ -9,7 +9,15 @@ const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))))
 const vitest = join(root, "node_modules", "vitest", "vitest.mjs")
 const given = process.argv.slice(2)
 const ownReporter = given.some((argument) => argument.startsWith("--reporter"))
-const args = [vitest, "run", "--config", ".config/vitest.config.ts", ...(ownReporter ? [] : ["--reporter=default"]), "--reporter=./test/support/Totals.ts", ...given]
+const args = [
+  vitest,
+  "run",
+  "--config",
+  ".config/vitest.config.ts",
+  ...(ownReporter ? [] : ["--reporter=default"]),
+  "--reporter=./test/support/Totals.ts",
+  ...given
+]
 
 const child = spawn(process.execPath, args, { cwd: root, stdio: "inherit" })
 for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => child.kill(signal))

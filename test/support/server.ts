@@ -19,7 +19,11 @@ export interface RunningServer {
   /** Ends the process and gives its exit code; null when a signal ended it. */
   readonly stop: (signal?: NodeJS.Signals) => Promise<number | null>
   /** JSON over HTTP with the admin key. */
-  readonly admin: <A = Record<string, unknown>>(method: string, path: string, body?: unknown) => Promise<{ readonly status: number; readonly body: A }>
+  readonly admin: <A = Record<string, unknown>>(
+    method: string,
+    path: string,
+    body?: unknown
+  ) => Promise<{ readonly status: number; readonly body: A }>
 }
 
 export interface Customer {
@@ -48,7 +52,10 @@ export const jsonCall = async <A = Record<string, unknown>>(
 ): Promise<{ readonly status: number; readonly body: A; readonly headers: Headers }> => {
   const response = await fetch(url + path, {
     method,
-    headers: { ...(key === null ? {} : { authorization: `Bearer ${key}` }), ...(body === undefined ? {} : { "content-type": "application/json" }) },
+    headers: {
+      ...(key === null ? {} : { authorization: `Bearer ${key}` }),
+      ...(body === undefined ? {} : { "content-type": "application/json" })
+    },
     ...(body === undefined ? {} : { body: JSON.stringify(body) })
   })
   const text = await response.text()
@@ -63,7 +70,8 @@ export const startServer = async (env: Readonly<Record<string, string>>): Promis
     stdio: ["ignore", "pipe", "pipe"]
   })
   let output = ""
-  for (const stream of [child.stdout, child.stderr]) stream?.on("data", (chunk: Buffer) => (output = (output + chunk.toString()).slice(-100_000)))
+  for (const stream of [child.stdout, child.stderr])
+    stream?.on("data", (chunk: Buffer) => (output = (output + chunk.toString()).slice(-100_000)))
   const url = await new Promise<string>((resolve, reject) => {
     const look = () => {
       const found = /listens on (http:\/\/[\d.]+:\d+)/.exec(output)?.[1]
@@ -102,8 +110,19 @@ export const newCustomer = async (
   options: { readonly plan?: string; readonly balanceUsd?: string; readonly limits?: Record<string, unknown> } = {}
 ): Promise<Customer> => {
   const email = `customer-${process.pid}-${customers++}-${Math.random().toString(36).slice(2)}@example.com`
-  const made = await server.admin<{ user: { id: string }; api_key: string }>("POST", "/admin/users", { email, plan: options.plan ?? "enterprise" })
-  const none = { rpm: "none", tokens_per_minute: "none", tokens_per_day: "none", tokens_per_month: "none", requests_per_day: "none", concurrency: "none", daily_usd: "none" }
+  const made = await server.admin<{ user: { id: string }; api_key: string }>("POST", "/admin/users", {
+    email,
+    plan: options.plan ?? "enterprise"
+  })
+  const none = {
+    rpm: "none",
+    tokens_per_minute: "none",
+    tokens_per_day: "none",
+    tokens_per_month: "none",
+    requests_per_day: "none",
+    concurrency: "none",
+    daily_usd: "none"
+  }
   const { id } = made.body.user
   await server.admin("PUT", `/admin/users/${id}/limits`, options.limits ?? none)
   if (options.balanceUsd !== undefined) {
@@ -113,7 +132,8 @@ export const newCustomer = async (
   return { id, key: made.body.api_key }
 }
 
-export const openAi = (server: { readonly url: string }, key: string): OpenAI => new OpenAI({ baseURL: `${server.url}/v1`, apiKey: key, maxRetries: 0 })
+export const openAi = (server: { readonly url: string }, key: string): OpenAI =>
+  new OpenAI({ baseURL: `${server.url}/v1`, apiKey: key, maxRetries: 0 })
 
 export interface EntryRow {
   readonly kind: string

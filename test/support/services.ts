@@ -46,7 +46,9 @@ const postgresPrograms = (): string => {
     : []
   const found = installed.at(-1) ?? process.env["PATH"]?.split(":").find((path) => existsSync(join(path, "initdb")))
   if (found !== undefined) return found
-  throw new Error(`There is no Postgres for ${platform}: run \`npm install\` again with optional dependencies, or install PostgreSQL (Debian: apt-get install postgresql).`)
+  throw new Error(
+    `There is no Postgres for ${platform}: run \`npm install\` again with optional dependencies, or install PostgreSQL (Debian: apt-get install postgresql).`
+  )
 }
 
 /** Programs that the unprivileged user can reach: the place itself, or a copy where a directory above is closed. */
@@ -74,7 +76,8 @@ const until = async (what: string, ready: () => boolean | Promise<boolean>, chil
 
 const collect = (child: ChildProcess): (() => string) => {
   let text = ""
-  for (const stream of [child.stdout, child.stderr]) stream?.on("data", (chunk: Buffer) => (text = (text + chunk.toString()).slice(-20_000)))
+  for (const stream of [child.stdout, child.stderr])
+    stream?.on("data", (chunk: Buffer) => (text = (text + chunk.toString()).slice(-20_000)))
   return () => text
 }
 
@@ -89,14 +92,29 @@ export const startPostgres = async (options: { readonly port?: number } = {}): P
     const { gid, uid } = unprivileged()
     chownSync(data, uid, gid)
   }
-  const made = spawnSync(join(programs, "initdb"), ["-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync"], {
-    ...user,
-    cwd: "/",
-    encoding: "utf8"
-  })
+  const made = spawnSync(
+    join(programs, "initdb"),
+    ["-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync"],
+    {
+      ...user,
+      cwd: "/",
+      encoding: "utf8"
+    }
+  )
   if (made.status !== 0) throw new Error(`Postgres could not make its data directory:\n${made.stderr}\n${made.error ?? ""}`)
   const port = options.port ?? (await freePort())
-  const args = ["-D", data, "-p", String(port), "-c", "listen_addresses=127.0.0.1", "-c", `unix_socket_directories=`, "-c", "max_connections=200"]
+  const args = [
+    "-D",
+    data,
+    "-p",
+    String(port),
+    "-c",
+    "listen_addresses=127.0.0.1",
+    "-c",
+    `unix_socket_directories=`,
+    "-c",
+    "max_connections=200"
+  ]
   const child = spawn(join(programs, "postgres"), args, { ...user, cwd: "/", stdio: ["ignore", "pipe", "pipe"] })
   const log = collect(child)
   await until("Postgres", () => log().includes("ready to accept connections"), child, log)
@@ -135,7 +153,8 @@ const needRedis = (): void => {
   console.log("Installing redis-server …")
   // The package would start a server of its own: it is told that it may not.
   const result = spawnSync("sh", ["-c", installer[1]], { encoding: "utf8", env: { ...process.env, RUNLEVEL: "1" } })
-  if (result.status !== 0 || !onPath("redis-server")) throw new Error(`redis-server could not be installed. ${how}\n${result.stdout}\n${result.stderr}`)
+  if (result.status !== 0 || !onPath("redis-server"))
+    throw new Error(`redis-server could not be installed. ${how}\n${result.stdout}\n${result.stderr}`)
 }
 
 export const startRedis = async (options: { readonly port?: number } = {}): Promise<RunningService> => {

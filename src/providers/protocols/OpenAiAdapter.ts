@@ -18,7 +18,11 @@ const MAX_ERROR = 64 * 1_024
 
 const headersFor = (provider: RegisteredProvider): Record<string, string> => {
   const { auth } = provider.definition
-  const headers: Record<string, string> = { "content-type": "application/json", accept: "application/json, text/event-stream", ...auth.also }
+  const headers: Record<string, string> = {
+    "content-type": "application/json",
+    accept: "application/json, text/event-stream",
+    ...auth.also
+  }
   if (provider.apiKey !== null) headers[auth.header.toLowerCase()] = auth.format.replace("{key}", Redacted.value(provider.apiKey))
   return headers
 }
@@ -32,7 +36,10 @@ const toRequest = (call: ProviderCall): TransportRequest => ({
 
 /** Whatever looks like a credential in a provider's words is not shown to a caller. */
 const scrub = (text: string): string =>
-  text.replace(/\b(sk|pk|gw|key|rk)[-_][A-Za-z0-9*_-]{6,}/g, "[redacted]").replace(/bearer\s+\S+/gi, "Bearer [redacted]").slice(0, 1_000)
+  text
+    .replace(/\b(sk|pk|gw|key|rk)[-_][A-Za-z0-9*_-]{6,}/g, "[redacted]")
+    .replace(/bearer\s+\S+/gi, "Bearer [redacted]")
+    .slice(0, 1_000)
 
 const retryAfter = (header: string | undefined, now: number): number | null => {
   if (header === undefined) return null
@@ -42,7 +49,13 @@ const retryAfter = (header: string | undefined, now: number): number | null => {
 }
 
 /** What a failing status of this protocol means; `now` in epoch milliseconds, for a `Retry-After` that is a date. @category decoding @since 0.1.0 */
-export const mapError = (provider: string, status: number, headers: Readonly<Record<string, string>>, body: string, now: number): ProviderError => {
+export const mapError = (
+  provider: string,
+  status: number,
+  headers: Readonly<Record<string, string>>,
+  body: string,
+  now: number
+): ProviderError => {
   const parsed = Json.parse(body)
   const error = Json.isObject(parsed) ? (parsed["error"] ?? parsed) : undefined
   const message = Json.isObject(error) ? Json.string(error["message"]) : (Json.string(error) ?? null)
@@ -99,7 +112,8 @@ export const make = (transport: Transport["Service"]): ProviderAdapter => {
   return {
     send,
     stream: (call) => Effect.map(open(call), (response) => decodeStream(call.provider.definition.slug, response)),
-    transformModelId: (provider, canonicalId) => (provider.definition.idRule === "strip-org" ? canonicalId.slice(canonicalId.indexOf("/") + 1) : null),
+    transformModelId: (provider, canonicalId) =>
+      provider.definition.idRule === "strip-org" ? canonicalId.slice(canonicalId.indexOf("/") + 1) : null,
     mapError: (provider, status, headers, body) => mapError(provider, status, headers, body, 0)
   }
 }
@@ -110,7 +124,8 @@ const answerFault = (provider: string, reason: ProviderAnswer) => new ProviderEr
 const brokenMidway = (provider: string) => (error: TransportError) =>
   new ProviderError({
     provider,
-    reason: error.reason._tag === "ProviderConnection" ? new ProviderConnection({ answered: true, message: error.reason.message }) : error.reason
+    reason:
+      error.reason._tag === "ProviderConnection" ? new ProviderConnection({ answered: true, message: error.reason.message }) : error.reason
   })
 
 type Batches = Arr.NonEmptyReadonlyArray<Arr.NonEmptyReadonlyArray<InferenceEvent>>

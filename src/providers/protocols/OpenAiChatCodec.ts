@@ -110,7 +110,8 @@ const errorText = (value: Json.Json): string =>
 /** What was decoded, or how the answer breaks its protocol. @category models @since 0.1.0 */
 export type Decoded = { readonly events: Array<InferenceEvent>; readonly fault: ProviderAnswer | null }
 
-const fault = (kind: "empty" | "cut" | "malformed" | "reported", message: string): ProviderAnswer => new ProviderAnswer({ fault: kind, message: message.slice(0, 500) })
+const fault = (kind: "empty" | "cut" | "malformed" | "reported", message: string): ProviderAnswer =>
+  new ProviderAnswer({ fault: kind, message: message.slice(0, 500) })
 
 /**
  * A whole answer. An answer without content is empty unless its finish reason says why there is none.
@@ -164,7 +165,9 @@ export class StreamDecoder {
 
   push(bytes: Uint8Array): Decoded {
     const decoded = this.events(this.sse.push(bytes))
-    return this.sse.overflowed && decoded.fault === null ? { events: decoded.events, fault: fault("malformed", "an event is too large") } : decoded
+    return this.sse.overflowed && decoded.fault === null
+      ? { events: decoded.events, fault: fault("malformed", "an event is too large") }
+      : decoded
   }
 
   /** The provider has ended: whole only when every choice that began has its finish reason. */

@@ -1,0 +1,63 @@
+import { assert, describe, it } from "@effect/vitest"
+import { shipped } from "../../src/catalog/CatalogData.ts"
+import { definitions } from "../../src/providers/RegistryData.ts"
+
+const { aliases, models } = shipped()
+const ids = new Set(models.map(({ model }) => model.id))
+const slugs = new Set(definitions.map((definition) => definition.slug))
+
+describe("the catalog's data", () => {
+  it("CM-3.3 has at least 120 aliases, none to a missing model and none to another alias", () => {
+    assert.isAtLeast(aliases.size, 120)
+    assert.deepStrictEqual(
+      [...aliases.values()].filter((id) => !ids.has(id)),
+      []
+    )
+    assert.deepStrictEqual(
+      [...aliases].filter(([name, id]) => aliases.has(id) || ids.has(name)),
+      []
+    )
+    assert.deepStrictEqual(
+      [...aliases.keys()].filter((name) => name !== name.toLowerCase()),
+      []
+    )
+  })
+
+  it("CM-9.1.1 every model has its required fields, each id once", () => {
+    assert.isAbove(models.length, 150)
+    assert.strictEqual(ids.size, models.length)
+    for (const { model } of models) {
+      assert.isNotEmpty(model.name)
+      assert.isNotEmpty(model.providers, model.id)
+      assert.deepStrictEqual(
+        model.providers.filter((provider) => !slugs.has(provider.slug)),
+        [],
+        model.id
+      )
+    }
+  })
+
+  it("CM-9.1.2 every id is {org}/{name} in lower case", () => {
+    for (const id of ids) assert.match(id, /^[a-z0-9.-]+\/[a-z0-9._:-]+$/)
+  })
+
+  it("CM-9.1.3 no price is missing or zero unless the model is free", () => {
+    for (const { model, pricing } of models) {
+      const prices = [pricing, ...model.providers.map((provider) => provider.pricing)].filter((price) => price !== null)
+      assert.isNotEmpty(prices, model.id)
+      for (const price of prices) {
+        const positive = price.prompt > 0n || price.completion > 0n || (price.image ?? 0n) > 0n || (price.audioSecond ?? 0n) > 0n
+        assert.strictEqual(positive, !model.free, model.id)
+      }
+    }
+  })
+
+  it("CM-9.1.5 every context length is a whole number above zero", () => {
+    for (const { model } of models) assert.isTrue(Number.isInteger(model.contextLength) && model.contextLength > 0, model.id)
+  })
+
+  it("CM-18.1 the registry has at least 30 distinct providers", () => {
+    assert.isAtLeast(slugs.size, 30)
+    assert.strictEqual(slugs.size, definitions.length)
+  })
+})
