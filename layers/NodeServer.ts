@@ -19,14 +19,22 @@ export interface NodeServerOptions {
   readonly shutdownGraceMs: number
 }
 
-const make = () =>
-  createServer({
+const make = () => {
+  const server = createServer({
     maxHeaderSize: 16 * 1_024,
     headersTimeout: 10_000,
     requestTimeout: 300_000,
     keepAliveTimeout: 75_000,
     connectionsCheckingInterval: 2_000
   })
+  server.on("request", (_, response) => {
+    response.on("close", () => {
+      // A connection that falls idle while the server stops would hold the stop until it times out.
+      if (!server.listening) setImmediate(() => server.closeIdleConnections())
+    })
+  })
+  return server
+}
 
 /** Listens. @category layers @since 0.1.0 */
 export const listen = (options: NodeServerOptions) =>

@@ -1,0 +1,138 @@
+/**
+ * Whatever a caller sends: the right status, a message that says what is wrong, never a 500 and never a hold left behind.
+ */
+import { connect } from "node:net"
+import { assert, describe, it } from "@effect/vitest"
+import { house } from "../support/house.ts"
+import { creditsOf, jsonCall, newCustomer } from "../support/server.ts"
+
+const our = house({ MAX_BODY_BYTES: "200000" })
+let key: string | undefined
+const keyOf = async () => (key ??= (await newCustomer(our.server)).key)
+
+interface Failure {
+  readonly error: { readonly message: string; readonly type: string; readonly code: string; readonly param: string | null }
+}
+
+const post = async (body: string | Uint8Array, headers: Record<string, string> = {}) => {
+  const response = await fetch(`${our.server.url}/v1/chat/completions`, {
+    method: "POST",
+    headers: { authorization: `Bearer ${await keyOf()}`, "content-type": "application/json", ...headers },
+    body
+  })
+  const failure: Failure = JSON.parse(await response.text())
+  return { status: response.status, ...failure.error, headers: response.headers }
+}
+
+const valid = { model: "gpt-4o", messages: [{ role: "user", content: "hi" }] }
+const nested = (depth: number) =>
+  `{"model":"gpt-4o","messages":[{"role":"user","content":"x"}],"deep":${"[".repeat(depth)}${"]".repeat(depth)}}`
+
+describe("bad input", () => {
+  const bodies: ReadonlyArray<readonly [string, string | Uint8Array, number, RegExp, string | null]> = [
+    ["malformed JSON", '{"model": "gpt-4o", ', 400, /not valid JSON/, null],
+    ["an empty body", "", 400, /empty/, null],
+    ["an array", "[]", 400, /must be an object/, null],
+    ["invalid UTF-8", Uint8Array.of(0x7b, 0x22, 0xff, 0xfe, 0x22, 0x7d), 400, /UTF-8/, null],
+    ["10,000-deep JSON", nested(10_000), 400, /deeper than 256/, null],
+    ["a body over the limit", JSON.stringify({ ...valid, filler: "x".repeat(250_000) }), 413, /larger than 200000/, null],
+    ["no model", JSON.stringify({ messages: valid.messages }), 400, /model/, "model"],
+    ["a model of the wrong type", JSON.stringify({ ...valid, model: 7 }), 400, /string/, "model"],
+    ["an unknown model", JSON.stringify({ ...valid, model: "no-such-model" }), 404, /no-such-model/, "model"],
+    ["no messages", JSON.stringify({ model: "gpt-4o" }), 400, /messages/, "messages"],
+    ["empty messages", JSON.stringify({ ...valid, messages: [] }), 400, /at least one/, "messages"],
+    ["an unknown role", JSON.stringify({ ...valid, messages: [{ role: "king", content: "x" }] }), 400, /role/, "messages.0.role"],
+    [
+      "content of the wrong type",
+      JSON.stringify({ ...valid, messages: [{ role: "user", content: 5 }] }),
+      400,
+      /content/,
+      "messages.0.content"
+    ],
+    ["a negative max_tokens", JSON.stringify({ ...valid, max_tokens: -1 }), 400, /max_tokens/, "max_tokens"],
+    ["max_tokens of the wrong type", JSON.stringify({ ...valid, max_tokens: "many" }), 400, /max_tokens/, "max_tokens"],
+    ["an absurd max_tokens", JSON.stringify({ ...valid, max_tokens: 1e15 }), 400, /too large/, "max_tokens"],
+    ["a temperature out of range", JSON.stringify({ ...valid, temperature: 9 }), 400, /temperature/, "temperature"],
+    ["stream of the wrong type", JSON.stringify({ ...valid, stream: "yes" }), 400, /stream/, "stream"],
+    ["an unknown provider", JSON.stringify({ ...valid, provider: "nobody" }), 400, /nobody/, "provider"],
+    ["an unknown fallback model", JSON.stringify({ ...valid, models: ["no-such-model"] }), 400, /no-such-model/, "models"],
+    ["n out of range", JSON.stringify({ ...valid, n: 1_000 }), 400, /`n`/, "n"]
+  ]
+  for (const [name, body, status, message, param] of bodies) {
+    it(`refuses ${name} with ${status}`, async () => {
+      const failure = await post(body)
+      assert.strictEqual(failure.status, status)
+      assert.match(failure.message, message)
+      assert.strictEqual(failure.param, param)
+      assert.notMatch(failure.message, /\bat .*\.[jt]s|SELECT|INSERT/)
+      assert.strictEqual(our.mock.calls().length, 0)
+      const credits = await creditsOf(our.server, await keyOf())
+      assert.deepInclude(credits, { held_usd: "0.00", available_usd: "5.00" })
+    })
+  }
+
+  it("refuses a missing, a made-up and a malformed key with 401", async () => {
+    for (const given of [null, "gw_dev_" + "a".repeat(43), "nonsense"]) {
+      const { body, status } = await jsonCall<Failure>(our.server.url, given, "POST", "/v1/chat/completions", valid)
+      assert.strictEqual(status, 401)
+      assert.strictEqual(body.error.type, "authentication_error")
+    }
+  })
+
+  it("refuses a revoked key within a second", async () => {
+    const customer = await newCustomer(our.server)
+    const made = await jsonCall<{ id: string; key: string }>(our.server.url, customer.key, "POST", "/v1/keys", { name: "second" })
+    assert.strictEqual((await jsonCall(our.server.url, made.body.key, "GET", "/v1/me")).status, 200)
+    await jsonCall(our.server.url, customer.key, "DELETE", `/v1/keys/${made.body.id}`)
+    assert.strictEqual((await jsonCall(our.server.url, made.body.key, "GET", "/v1/me")).status, 401)
+    const listed = await jsonCall<{ data: ReadonlyArray<object> }>(our.server.url, customer.key, "GET", "/v1/keys")
+    assert.notInclude(JSON.stringify(listed.body), made.body.key)
+  })
+
+  it("echoes a sane request id, and never decides about money by it", async () => {
+    const sane = await post("{", { "x-request-id": "my-id:1" })
+    assert.strictEqual(sane.headers.get("x-request-id"), "my-id:1")
+    assert.notStrictEqual(sane.headers.get("x-sluice-request-id"), "my-id:1")
+    const insane = await post("{", { "x-request-id": "<script>" })
+    assert.strictEqual(insane.headers.get("x-request-id"), insane.headers.get("x-sluice-request-id"))
+  })
+
+  it("limits requests a minute, and says so in both families of headers", async () => {
+    const customer = await newCustomer(our.server, { limits: { rpm: 3 } })
+    const answers = []
+    for (let i = 0; i < 4; i++)
+      answers.push(
+        await jsonCall<Failure>(our.server.url, customer.key, "POST", "/v1/chat/completions", { ...valid, model: "sandbox/echo" })
+      )
+    // A minute may end in the middle of the four.
+    const limited = answers.find((answer) => answer.status === 429) ?? answers.at(-1)
+    assert.strictEqual(limited?.headers.get("x-ratelimit-limit"), "3")
+    assert.strictEqual(answers[0]?.headers.get("x-ratelimit-remaining-requests"), "2")
+    if (limited?.status === 429) {
+      assert.strictEqual(limited.body.error.code, "RATE_LIMIT_EXCEEDED")
+      assert.isAbove(Number(limited.headers.get("retry-after")), 0)
+      assert.isAbove(Number(limited.headers.get("x-ratelimit-reset")), 1_700_000_000)
+    }
+  })
+
+  it("keeps operator routes from customers, and tells unknown routes", async () => {
+    assert.strictEqual((await jsonCall(our.server.url, await keyOf(), "GET", "/admin/users")).status, 403)
+    assert.strictEqual((await jsonCall(our.server.url, null, "GET", "/admin/users")).status, 401)
+    assert.strictEqual((await jsonCall(our.server.url, null, "GET", "/v1/nothing")).status, 404)
+    const invalid = await our.server.admin<Failure>("POST", "/admin/users", { email: "not an address" })
+    assert.deepInclude(invalid, { status: 400 })
+    const wrong = await our.server.admin<Failure>("POST", "/admin/users", { plan: "dev" })
+    assert.match(wrong.body.error.message, /email/)
+  })
+
+  it("cuts headers that are too large", async () => {
+    const text = await new Promise<string>((resolve) => {
+      const socket = connect(Number(new URL(our.server.url).port), "127.0.0.1")
+      let received = ""
+      socket.on("data", (chunk) => (received += chunk.toString()))
+      socket.on("close", () => resolve(received))
+      socket.write(`GET /health HTTP/1.1\r\nhost: x\r\nx-big: ${"x".repeat(20_000)}\r\n\r\n`)
+    })
+    assert.match(text, /^HTTP\/1.1 431/)
+  })
+})

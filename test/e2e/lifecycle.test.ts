@@ -1,0 +1,158 @@
+/**
+ * The server killed, stopped and started again, with money under way.
+ */
+import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
+import { inject } from "vitest"
+import { type MockProvider, startMockProvider } from "../../bench/MockProvider.ts"
+import { freshDatabase } from "../support/database.ts"
+import { creditsOf, entriesOf, eventually, newCustomer, serviceSettings, startServer, temporaryDirectory } from "../support/server.ts"
+
+const chat = (url: string, key: string, body: object) =>
+  fetch(`${url}/v1/chat/completions`, {
+    method: "POST",
+    headers: { authorization: `Bearer ${key}`, "content-type": "application/json" },
+    body: JSON.stringify({ model: "gpt-4o", stream: true, messages: [{ role: "user", content: "hello" }], ...body })
+  })
+
+/** Reads until the first content has come; the rest stays unread. */
+const begun = async (response: Response) => {
+  const reader = response.body?.getReader()
+  await reader?.read()
+  return reader
+}
+
+for (const mode of ["embedded", "service"] as const) {
+  describe(`life and death in ${mode} mode`, () => {
+    let mock: MockProvider
+    let settings: Record<string, string>
+    const directory = temporaryDirectory()
+
+    beforeAll(async () => {
+      mock = await startMockProvider()
+      settings = {
+        ...(mode === "embedded" ? {} : serviceSettings(await freshDatabase(inject("databaseUrl")))),
+        DATA_DIR: directory.path,
+        OPENAI_API_KEY: "sk-openai",
+        OPENAI_BASE_URL: mock.url
+      }
+    })
+    afterAll(async () => {
+      await mock?.close()
+      directory.remove()
+    })
+
+    it("kill -9 under 50 streams: nothing charged that did not end, holds back within 5 s, the book sound", async () => {
+      mock.reset()
+      const server = await startServer(settings)
+      const customer = await newCustomer(server, { balanceUsd: "1" })
+      mock.script({ times: 10, chunks: 2 }, { times: 50, chunks: 500, chunkDelayMs: 50 })
+      for (let i = 0; i < 10; i++) await (await chat(server.url, customer.key, { max_tokens: 100 })).text()
+      const before = await creditsOf(server, customer.key)
+      const charges = (await entriesOf(server, customer.key)).filter((entry) => entry.kind === "charge").length
+      assert.strictEqual(charges, 10)
+      const responses = await Promise.all(Array.from({ length: 50 }, () => chat(server.url, customer.key, { max_tokens: 100 })))
+      await Promise.all(responses.map(begun))
+      assert.notStrictEqual((await creditsOf(server, customer.key)).held_usd, "0.00")
+      await server.stop("SIGKILL")
+
+      const again = await startServer(settings)
+      try {
+        await eventually(async () => assert.deepStrictEqual(await creditsOf(again, customer.key), before), 5_000)
+        assert.strictEqual((await entriesOf(again, customer.key)).filter((entry) => entry.kind === "charge").length, charges)
+        // All of it may be spent again: no hold was left behind.
+        const whole = Math.floor((Number(before.available_usd) - 0.000005) / 0.00001)
+        mock.reset()
+        assert.strictEqual((await chat(again.url, customer.key, { max_tokens: Math.min(whole, 16_000), stream: false })).status, 200)
+        assert.deepInclude((await again.admin("GET", "/admin/ledger/check")).body, { ok: true, violations: [] })
+      } finally {
+        await again.stop()
+      }
+    }, 60_000)
+
+    it("SIGTERM: streams under way end whole, new requests are kept out, exit 0", async () => {
+      mock.reset()
+      const server = await startServer(settings)
+      const customer = await newCustomer(server, { balanceUsd: "1" })
+      mock.script({ times: 5, chunks: 20, chunkDelayMs: 40 })
+      const responses = await Promise.all(Array.from({ length: 5 }, () => chat(server.url, customer.key, {})))
+      const texts = Promise.all(responses.map((response) => response.text()))
+      const since = Date.now()
+      const stopped = server.stop("SIGTERM")
+      await new Promise((resolve) => setTimeout(resolve, 150))
+      const late = await chat(server.url, customer.key, {}).then(
+        (response) => response.status,
+        () => "refused"
+      )
+      assert.include([503, "refused"], late)
+      for (const text of await texts) assert.isTrue(text.includes('"finish_reason":"stop"') && text.endsWith("data: [DONE]\n\n"))
+      assert.strictEqual(await stopped, 0)
+      assert.isBelow(Date.now() - since, 10_000, "the stop waits for streams, not for idle connections")
+      const again = await startServer(settings)
+      try {
+        assert.strictEqual((await entriesOf(again, customer.key)).filter((entry) => entry.kind === "charge").length, 5)
+        assert.deepInclude((await again.admin("GET", "/admin/ledger/check")).body, { ok: true })
+      } finally {
+        await again.stop()
+      }
+    }, 60_000)
+
+    it("a shutdown whose grace is over cuts streams at no cost to the caller", async () => {
+      mock.reset()
+      const server = await startServer({ ...settings, SHUTDOWN_GRACE_MS: "200" })
+      const customer = await newCustomer(server, { balanceUsd: "1" })
+      mock.script({ chunks: 500, chunkDelayMs: 50 })
+      await begun(await chat(server.url, customer.key, {}))
+      assert.strictEqual(await server.stop("SIGTERM"), 0)
+      const again = await startServer(settings)
+      try {
+        const [entry] = await entriesOf(again, customer.key)
+        assert.strictEqual(entry?.kind, "refund")
+      } finally {
+        await again.stop()
+      }
+    }, 60_000)
+  })
+}
+
+describe("starting", () => {
+  const directory = temporaryDirectory()
+  afterAll(() => directory.remove())
+
+  const startFails = (env: Record<string, string>) =>
+    startServer(env).then(
+      async (server) => {
+        await server.stop()
+        return "it started"
+      },
+      (error: unknown) => String(error)
+    )
+
+  it("a bad setting stops it with one message that names it, secrets not shown", async () => {
+    assert.match(await startFails({ PORT: "many" }), /PORT is "many", but it takes a whole number/)
+    assert.match(await startFails({ KEY_HASH_SECRET: "short-secret" }), /KEY_HASH_SECRET is "\(redacted\)"/)
+    assert.match(await startFails({ ENVIRONMENT: "moon" }), /ENVIRONMENT is "moon".*live, staging, test, dev/)
+    const service = await startFails({ DATABASE_URL: "postgres://127.0.0.1:1/x" })
+    assert.match(service, /KEY_ENCRYPTION_KEY and KEY_HASH_SECRET must be set/)
+  })
+
+  it("a data directory belongs to one process; the developer key and the admin key are kept", async () => {
+    const env = { DATA_DIR: directory.path, ADMIN_API_KEY: "" }
+    const first = await startServer(env)
+    const keyIn = (output: string) => /Developer key: (\S+)/.exec(output)?.[1]
+    try {
+      assert.match(first.output(), /Admin key, shown this once: \S+/)
+      assert.match(await startFails(env), /is in use by process/)
+    } finally {
+      await first.stop("SIGKILL")
+    }
+    const second = await startServer(env)
+    try {
+      assert.notMatch(second.output(), /Admin key/)
+      assert.strictEqual(keyIn(second.output()), keyIn(first.output()))
+      const line = /curl -N .*/.exec(second.output())?.[0] ?? ""
+      assert.include(line, "sandbox/echo")
+    } finally {
+      await second.stop()
+    }
+  }, 60_000)
+})
