@@ -5,7 +5,17 @@ import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
 import { inject } from "vitest"
 import { type MockProvider, startMockProvider } from "../../bench/MockProvider.ts"
 import { freshDatabase } from "../support/database.ts"
-import { creditsOf, entriesOf, eventually, newCustomer, serviceSettings, startServer, temporaryDirectory } from "../support/server.ts"
+import { pico } from "../support/house.ts"
+import {
+  creditsOf,
+  entriesOf,
+  eventually,
+  jsonCall,
+  newCustomer,
+  serviceSettings,
+  startServer,
+  temporaryDirectory
+} from "../support/server.ts"
 
 const chat = (url: string, key: string, body: object) =>
   fetch(`${url}/v1/chat/completions`, {
@@ -67,6 +77,31 @@ for (const mode of ["embedded", "service"] as const) {
       } finally {
         await again.stop()
       }
+    }, 60_000)
+
+    it("a flood: serves exactly as many of 200 at once as the account can pay for", async () => {
+      // Each may cost 2 prompt tokens and 100 output tokens: 0.001005 USD.
+      mock.reset()
+      const server = await startServer(settings)
+      const poor = await newCustomer(server, { balanceUsd: "0.0201" })
+      mock.script({ times: 500, headDelayMs: 150, usage: { prompt_tokens: 2, completion_tokens: 100, total_tokens: 102 } })
+      const body = { model: "gpt-4o", messages: [{ role: "user", content: "hello" }], max_tokens: 100 }
+      const answers = await Promise.all(
+        Array.from({ length: 200 }, () =>
+          jsonCall<{ error?: { code: string } }>(server.url, poor.key, "POST", "/v1/chat/completions", body)
+        )
+      )
+      const counts: Record<string, number> = {}
+      for (const answer of answers) {
+        const what = `${answer.status} ${answer.body.error?.code ?? "ok"}`
+        counts[what] = (counts[what] ?? 0) + 1
+      }
+      assert.deepStrictEqual(counts, { "200 ok": 20, "402 INSUFFICIENT_CREDITS": 180 })
+      assert.strictEqual(mock.calls().length, 20)
+      assert.strictEqual(pico((await creditsOf(server, poor.key)).available_usd), 0n)
+      const check = await server.admin("GET", "/admin/ledger/check")
+      assert.deepInclude(check.body, { ok: true })
+      await server.stop()
     }, 60_000)
 
     it("SIGTERM: streams under way end whole, new requests are kept out, exit 0", async () => {

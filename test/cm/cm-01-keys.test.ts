@@ -1,0 +1,216 @@
+import { assert, describe, it, layer } from "@effect/vitest"
+import { Effect, Layer, Redacted, Schema } from "effect"
+import { SecureRandom } from "effect/crypto"
+import { SqlClient } from "effect/sql"
+import * as NodeCrypto from "../../layers/NodeCrypto.ts"
+import * as PGlite from "../../layers/PGlite.ts"
+import { Role } from "../../schemas/Account.ts"
+import * as Migrations from "../../src/database/Migrations.ts"
+import { Accounts } from "../../src/identity/Accounts.ts"
+import { AuthCache } from "../../src/identity/AuthCache.ts"
+import * as Fernet from "../../src/identity/Fernet.ts"
+import { Identity } from "../../src/identity/Identity.ts"
+import { KeyHasher } from "../../src/identity/KeyHasher.ts"
+import { permissions } from "../../src/identity/Permissions.ts"
+import { Ledger } from "../../src/ledger/Ledger.ts"
+
+const ringKey = (fill: number) => Redacted.make(Buffer.alloc(32, fill).toString("base64url"))
+const ring = (...fills: ReadonlyArray<number>) => Effect.provide(Fernet.make(fills.map(ringKey)), SecureRandom.layerWebCrypto)
+
+describe("keys at rest", () => {
+  it.effect("CM-1.1 a key is encrypted as a Fernet token that does not show it", () =>
+    Effect.gen(function* () {
+      const fernet = yield* ring(1)
+      const token = yield* fernet.encrypt("gw_live_secret")
+      const bytes = Buffer.from(token, "base64url")
+      assert.strictEqual(bytes[0], 0x80)
+      assert.strictEqual(bytes.readBigUInt64BE(1), 0n)
+      assert.strictEqual((bytes.length - 1 - 8 - 16 - 32) % 16, 0)
+      assert.match(token, /^[A-Za-z0-9_-]+=*$/)
+      assert.notInclude(bytes.toString("latin1"), "secret")
+      assert.strictEqual(yield* fernet.decrypt(token), "gw_live_secret")
+    })
+  )
+
+  it.effect.prop("CM-1.2 whatever text, decrypting gives it back", [Schema.String], ([text]) =>
+    Effect.gen(function* () {
+      const fernet = yield* ring(1)
+      assert.strictEqual(yield* fernet.decrypt(yield* fernet.encrypt(text.toWellFormed())), text.toWellFormed())
+    })
+  )
+
+  it.effect("CM-1.2 a token of an older key still decrypts after rotation; a tampered one does not", () =>
+    Effect.gen(function* () {
+      const old = yield* (yield* ring(1)).encrypt("k")
+      const rotated = yield* ring(2, 1)
+      assert.strictEqual(yield* rotated.decrypt(old), "k")
+      const bytes = Buffer.from(old, "base64url")
+      bytes.writeUInt8(bytes.readUInt8(30) ^ 1, 30)
+      yield* Effect.flip(rotated.decrypt(bytes.toString("base64url")))
+      yield* Effect.flip((yield* ring(3)).decrypt(old))
+    })
+  )
+
+  it.effect("the specification's own example decrypts", () =>
+    Effect.gen(function* () {
+      const fernet = yield* Effect.provide(
+        Fernet.make([Redacted.make("cw_0x689RpI-jtRR7oE8h_eQsKImvJapLeSbXpwF4e4=")]),
+        SecureRandom.layerWebCrypto
+      )
+      const token = "gAAAAAAdwJ6wAAECAwQFBgcICQoLDA0ODy021cpGVWKZ_eEwCGM4BLLF_5CV9dOPmrhuVUPgJobwOz7JcbmrR64jVmpU4IwqDA=="
+      assert.strictEqual(yield* fernet.decrypt(token), "hello")
+    })
+  )
+
+  it.effect("CM-1.3 the look-up hash is HMAC-SHA256 in 64 hex characters; a short salt is refused", () =>
+    Effect.gen(function* () {
+      const hasher = yield* KeyHasher
+      const hash = hasher.hash(Redacted.make("what do ya want for nothing?"))
+      assert.match(hash, /^[0-9a-f]{64}$/)
+      assert.strictEqual(hasher.hash(Redacted.make("what do ya want for nothing?")), hash)
+      assert.notStrictEqual(hasher.hash(Redacted.make("other")), hash)
+      assert.isTrue(hasher.equals(Redacted.make("a"), Redacted.make("a")))
+      assert.isFalse(hasher.equals(Redacted.make("a"), Redacted.make("longer")))
+      const refused = yield* Effect.exit(Effect.provide(Effect.void, NodeCrypto.layer(Redacted.make("fifteen chars..")), { local: true }))
+      assert.strictEqual(refused._tag, "Failure")
+    }).pipe(Effect.provide(NodeCrypto.layer(Redacted.make("sixteen characters"))))
+  )
+})
+
+const ledger = Ledger.layer({ flushMs: 5, incarnation: { host: "keys", process: "keys", isGone: () => false } })
+const accounts = Layer.unwrap(Effect.map(Fernet.make([ringKey(9)]), (fernet) => Accounts.layer({ environment: "test", fernet })))
+const house = Layer.mergeAll(Identity.layer({ adminKey: Redacted.make("admin") }), accounts).pipe(
+  Layer.provideMerge(
+    Layer.mergeAll(AuthCache.layer, NodeCrypto.layer(Redacted.make("sixteen characters")), SecureRandom.layerWebCrypto, ledger)
+  ),
+  Layer.provideMerge(Migrations.layer.pipe(Layer.provideMerge(PGlite.layer(null))))
+)
+
+let users = 0
+const newUser = Effect.flatMap(Accounts, (service) => service.create({ email: `user${users++}@example.com`, plan: "dev" }))
+const nowhere = { ip: null, host: null }
+const use = (key: Redacted.Redacted, origin: { ip: string | null; host: string | null } = nowhere) =>
+  Effect.flatMap(Identity, (identity) => identity.authenticate(key, origin))
+
+layer(house, { excludeTestServices: true, timeout: 60_000 })("keys in use", (it) => {
+  it.effect("CM-1.4 a key is looked up by its hash, without decrypting", () =>
+    Effect.gen(function* () {
+      const { apiKey, user } = yield* newUser
+      const sql = yield* SqlClient.SqlClient
+      // A cipher text that nobody can decrypt does not keep the key out.
+      yield* sql`UPDATE api_keys SET encrypted_key = 'broken' WHERE user_id = ${user.id}`
+      assert.strictEqual((yield* use(apiKey)).accountId, user.id)
+    })
+  )
+
+  it.effect("CM-1.5 no written column holds the plain key", () =>
+    Effect.gen(function* () {
+      const { apiKey } = yield* newUser
+      const sql = yield* SqlClient.SqlClient
+      const plain = Redacted.value(apiKey)
+      const rows = JSON.stringify([
+        yield* sql`SELECT to_jsonb(k)::text AS r FROM api_keys k`,
+        yield* sql`SELECT to_jsonb(u)::text AS r FROM users u`
+      ])
+      assert.notInclude(rows, plain)
+      assert.notInclude(rows, plain.slice("gw_test_".length))
+      assert.include(rows, plain.slice(-4))
+    })
+  )
+
+  it.effect("CM-1.9 a key with an address list is refused elsewhere, and where the address is unknown", () =>
+    Effect.gen(function* () {
+      const { user } = yield* newUser
+      const { key } = yield* (yield* Accounts).createKey(user.id, {
+        name: "office",
+        ip_allowlist: ["203.0.113.7", "10.0.0.0/8", "2001:db8::/32"]
+      })
+      for (const ip of ["203.0.113.8", "11.0.0.1", "2001:db9::1", null])
+        assert.strictEqual((yield* Effect.flip(use(key, { ip, host: null }))).reason, "ip_not_allowed")
+    })
+  )
+
+  it.effect("CM-1.10 an exact match and a range are let in, v4-mapped too; an empty list restricts nothing", () =>
+    Effect.gen(function* () {
+      const { apiKey, user } = yield* newUser
+      const { key } = yield* (yield* Accounts).createKey(user.id, {
+        name: "office",
+        ip_allowlist: ["203.0.113.7", "10.0.0.0/8", "2001:db8::/32"]
+      })
+      for (const ip of ["203.0.113.7", "10.200.3.4", "::ffff:10.1.2.3", "2001:db8:1::5"])
+        assert.strictEqual((yield* use(key, { ip, host: null })).accountId, user.id)
+      assert.strictEqual((yield* use(apiKey, { ip: "198.51.100.1", host: null })).accountId, user.id)
+    })
+  )
+
+  it.effect("CM-1.11 a key with a domain list is refused from other sites and without one", () =>
+    Effect.gen(function* () {
+      const { user } = yield* newUser
+      const { key } = yield* (yield* Accounts).createKey(user.id, { name: "site", domain_allowlist: ["example.com"] })
+      for (const host of ["example.com", "app.example.com"]) assert.strictEqual((yield* use(key, { ip: null, host })).accountId, user.id)
+      for (const host of ["evil-example.com", "example.com.evil.org", null])
+        assert.strictEqual((yield* Effect.flip(use(key, { ip: null, host }))).reason, "domain_not_allowed")
+    })
+  )
+
+  it.effect("CM-12.5 keys are gw_{env}_ and at least 32 random bytes", () =>
+    Effect.gen(function* () {
+      const made = yield* Effect.all([newUser, newUser])
+      for (const { apiKey } of made) assert.match(Redacted.value(apiKey), /^gw_test_[A-Za-z0-9_-]{43}$/)
+      assert.notStrictEqual(Redacted.value(made[0].apiKey), Redacted.value(made[1].apiKey))
+    })
+  )
+
+  it.effect("CM-7.1 a new user's balance is exactly 5.00 USD", () =>
+    Effect.gen(function* () {
+      const { user } = yield* newUser
+      const balance = yield* (yield* Ledger).balance(user.id)
+      assert.strictEqual(balance.available, 5_000_000_000_000n)
+    })
+  )
+
+  it.effect("a revoked key stops at once, a changed limit holds at once, a bad input is refused", () =>
+    Effect.gen(function* () {
+      const service = yield* Accounts
+      const { apiKey, user } = yield* newUser
+      assert.strictEqual((yield* use(apiKey)).limits.rpm, 250)
+      yield* service.setLimits(user.id, { rpm: 7, daily_usd: "none" })
+      assert.deepInclude((yield* use(apiKey)).limits, { rpm: 7, dailyUsd: "none", concurrency: 20 })
+      yield* service.setPlan(user.id, "team")
+      assert.deepInclude((yield* use(apiKey)).limits, { rpm: 7, concurrency: 50 })
+      const [row] = yield* service.listKeys(user.id)
+      yield* service.revokeKey(user.id, row?.id ?? "")
+      assert.strictEqual((yield* Effect.flip(use(apiKey))).reason, "revoked")
+      assert.strictEqual((yield* Effect.flip(service.setLimits(user.id, { rpm: -1 }))).reason, "invalid_input")
+      assert.strictEqual(
+        (yield* Effect.flip(service.createKey(user.id, { name: "x", ip_allowlist: ["nonsense"] }))).reason,
+        "invalid_input"
+      )
+      assert.strictEqual((yield* Effect.flip(service.create({ email: user.email.toUpperCase(), plan: null }))).reason, "email_taken")
+    })
+  )
+})
+
+describe("roles", () => {
+  const contains = (a: ReadonlySet<string>, b: ReadonlySet<string>) => [...b].every((permission) => a.has(permission))
+
+  it("CM-1.6 there are exactly four roles, each with permissions of its own", () => {
+    assert.sameMembers(Object.keys(permissions), ["admin", "team", "dev", "free"])
+    assert.throws(() => Schema.decodeUnknownSync(Role)("owner"))
+    assert.strictEqual(new Set(Object.values(permissions).map((set) => [...set].sort().join())).size, 4)
+  })
+
+  it("CM-1.7 admin may everything the others may, and more", () => {
+    const others = new Set([...permissions.free, ...permissions.dev, ...permissions.team])
+    assert.isTrue(contains(permissions.admin, others))
+    assert.isAbove(permissions.admin.size, others.size)
+  })
+
+  it("CM-1.8 free < dev < team < admin", () => {
+    const order = [permissions.free, permissions.dev, permissions.team, permissions.admin]
+    order.slice(1).forEach((more, at) => {
+      const less = order[at] ?? new Set()
+      assert.isTrue(contains(more, less) && more.size > less.size)
+    })
+  })
+})
