@@ -104,6 +104,7 @@ const Catalog = HttpApiGroup.make("catalog").add(
     error: failures
   }),
   HttpApiEndpoint.get("model", "/v1/models/:org/:name", { params: { org: Schema.String, name: Schema.String }, ...json }),
+  HttpApiEndpoint.get("modelByName", "/v1/models/:id", { params: ById, ...json }),
   HttpApiEndpoint.get("providers", "/v1/providers", { success: listOf(Row), error: failures })
 )
 

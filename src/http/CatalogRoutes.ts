@@ -77,6 +77,7 @@ export const layer = HttpApiBuilder.group(
     return handlers
       .handleRaw("models", ({ query }) => handled(listing(query)))
       .handleRaw("model", ({ params }) => handled(one(`${params.org}/${params.name}`)))
+      .handleRaw("modelByName", ({ params }) => handled(one(params.id)))
       .handleRaw("providers", () => providers)
   })
 )

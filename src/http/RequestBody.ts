@@ -3,8 +3,8 @@
  *
  * @since 0.1.0
  */
-import { Context, Effect } from "effect"
-import type { HttpServerError, HttpServerRequest } from "effect/http"
+import { ByteSize, Context, Effect } from "effect"
+import { HttpIncomingMessage, type HttpServerError, type HttpServerRequest } from "effect/http"
 import * as Json from "../../schemas/Json.ts"
 import * as ApiError from "./ApiError.ts"
 
@@ -80,7 +80,11 @@ export const readText = Effect.fnUntraced(function* (
   const bounds = yield* BodyBounds
   const declared = Number(request.headers["content-length"] ?? 0)
   if (declared > bounds.maxBytes) return yield* Effect.fail(tooLarge(bounds))
-  const bytes = yield* Effect.mapError(request.arrayBuffer, (error) => fromReadFailure(error, bounds))
+  const bytes = yield* request.arrayBuffer.pipe(
+    // A body that does not say its length is cut where it passes the bound.
+    Effect.provideService(HttpIncomingMessage.MaxBodySize, ByteSize.bytes(bounds.maxBytes)),
+    Effect.mapError((error) => fromReadFailure(error, bounds))
+  )
   if (bytes.byteLength > bounds.maxBytes) return yield* Effect.fail(tooLarge(bounds))
   const text = decodeText(bytes)
   return text === null ? yield* Effect.fail(ApiError.invalid("The body is not valid UTF-8.", null, "INVALID_JSON")) : text

@@ -4,7 +4,7 @@
 import { connect } from "node:net"
 import { assert, describe, it } from "@effect/vitest"
 import { house } from "../support/house.ts"
-import { creditsOf, jsonCall, newCustomer } from "../support/server.ts"
+import { creditsOf, jsonCall, newCustomer, openAi } from "../support/server.ts"
 
 const our = house({ MAX_BODY_BYTES: "200000" })
 let key: string | undefined
@@ -70,6 +70,32 @@ describe("bad input", () => {
       assert.deepInclude(credits, { held_usd: "0.00", available_usd: "5.00" })
     })
   }
+
+  it("cuts a body that does not say its length where it passes the limit", async () => {
+    const chunks = new ReadableStream<Uint8Array>({
+      pull: (controller) => controller.enqueue(new TextEncoder().encode(" ".repeat(50_000)))
+    })
+    const response = await fetch(`${our.server.url}/v1/chat/completions`, {
+      method: "POST",
+      headers: { authorization: `Bearer ${await keyOf()}`, "content-type": "application/json" },
+      body: chunks,
+      duplex: "half"
+    })
+    assert.strictEqual(response.status, 413)
+  })
+
+  it("shows models by id, by alias and by the official client", async () => {
+    const client = openAi(our.server, await keyOf())
+    assert.strictEqual((await client.models.retrieve("openai/gpt-4o")).id, "openai/gpt-4o")
+    assert.strictEqual((await client.models.retrieve("gpt-4o")).owned_by, "openai")
+    const listed = await client.models.list()
+    assert.includeMembers(listed.data.map((model) => model.id), ["sandbox/echo", "openai/gpt-4o"])
+    const page = await jsonCall<{ data: ReadonlyArray<object>; next_cursor: string }>(our.server.url, null, "GET", "/v1/models?active=false&limit=2")
+    assert.strictEqual(page.body.data.length, 2)
+    assert.isNotNull(page.body.next_cursor)
+    assert.strictEqual((await jsonCall(our.server.url, null, "GET", "/v1/models/nobody/nothing")).status, 404)
+    assert.strictEqual((await jsonCall(our.server.url, null, "GET", "/v1/models?limit=0")).status, 400)
+  })
 
   it("refuses a missing, a made-up and a malformed key with 401", async () => {
     for (const given of [null, "gw_dev_" + "a".repeat(43), "nonsense"]) {
