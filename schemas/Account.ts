@@ -4,7 +4,7 @@
  * @since 0.1.0
  */
 import { Schema } from "effect"
-import type { Limits, PlanId } from "./Plan.ts"
+import { type Limits, PlanId } from "./Plan.ts"
 
 /** A user's id, also the id of the user's ledger account (UUID). @category models @since 0.1.0 */
 export type AccountId = string
@@ -13,25 +13,25 @@ export type AccountId = string
 export const Role = Schema.Literals(["admin", "team", "dev", "free"])
 export type Role = typeof Role.Type
 
-/** What is left of a trial. Amounts of USD are decimal strings. @category models @since 0.1.0 */
-export interface Trial {
-  readonly ends_at: string
-  readonly tokens_left: number
-  readonly requests_left: number
-  readonly credit_left_usd: string
-}
-
-/** A user as the API shows it. Times are ISO-8601 in UTC. @category models @since 0.1.0 */
-export interface User {
-  readonly id: AccountId
-  readonly email: string
-  readonly role: Role
-  readonly tier: string
-  readonly plan: PlanId
-  readonly status: string
-  readonly trial: Trial | null
-  readonly created_at: string
-}
+/** A user as the API shows it. Times are ISO-8601 in UTC, amounts decimal strings in USD; `trial` is what is left of one. @category schemas @since 0.1.0 */
+export const User = Schema.Struct({
+  id: Schema.String,
+  email: Schema.String,
+  role: Role,
+  tier: Schema.String,
+  plan: PlanId,
+  status: Schema.String,
+  trial: Schema.NullOr(
+    Schema.Struct({
+      ends_at: Schema.String,
+      tokens_left: Schema.Number,
+      requests_left: Schema.Number,
+      credit_left_usd: Schema.String
+    })
+  ),
+  created_at: Schema.String
+}).annotate({ identifier: "User" })
+export type User = typeof User.Type
 
 /** A key as the API lists it; the plain key is shown only once, at creation. @category models @since 0.1.0 */
 export interface ApiKey {

@@ -96,17 +96,23 @@ export const plans: Readonly<Record<PlanId, Plan>> = {
   }
 }
 
-/** One negotiated limit: a number, `"none"` for no limit, null for the plan's. @category models @since 0.1.0 */
-export type NegotiatedLimit = number | "none" | null
+const Negotiated = Schema.optionalKey(Schema.NullOr(Schema.Union([Schema.Finite, Schema.Literal("none")])))
 
-/** The limits an operator may set for an account; `daily_usd` is in USD (a number or a decimal string). @category models @since 0.1.0 */
-export interface NegotiatedLimits {
-  readonly rpm?: NegotiatedLimit
-  readonly tokens_per_minute?: NegotiatedLimit
-  readonly tokens_per_day?: NegotiatedLimit
-  readonly tokens_per_month?: NegotiatedLimit
-  readonly requests_per_day?: NegotiatedLimit
-  readonly concurrency?: NegotiatedLimit
-  readonly burst?: NegotiatedLimit
-  readonly daily_usd?: NegotiatedLimit | string
-}
+/**
+ * Limits set on top of a plan's: a number, `"none"` for no limit, null for the plan's. `daily_usd` is in USD, a number or a
+ * decimal string.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const NegotiatedLimits = Schema.Struct({
+  rpm: Negotiated,
+  tokens_per_minute: Negotiated,
+  tokens_per_day: Negotiated,
+  tokens_per_month: Negotiated,
+  requests_per_day: Negotiated,
+  concurrency: Negotiated,
+  burst: Negotiated,
+  daily_usd: Schema.optionalKey(Schema.NullOr(Schema.Union([Schema.Finite, Schema.String])))
+})
+export type NegotiatedLimits = typeof NegotiatedLimits.Type

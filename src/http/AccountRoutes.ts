@@ -14,7 +14,6 @@ import { customer } from "./Access.ts"
 import { Api, NewKeyBody } from "./Api.ts"
 import * as ApiError from "./ApiError.ts"
 import { decodeBody, handled, json, list, page } from "./Handled.ts"
-import { negotiated } from "./OperatorRoutes.ts"
 
 const unavailable = () => ApiError.make(503, "SERVICE_UNAVAILABLE", "The database did not answer. Try again shortly.")
 
@@ -73,7 +72,7 @@ export const layer = HttpApiBuilder.group(
             ip_allowlist: body.ip_allowlist ?? [],
             domain_allowlist: body.domain_allowlist ?? [],
             expires_at: body.expires_at ?? null,
-            limits: negotiated(body.limits ?? {})
+            limits: body.limits ?? {}
           }
           const made = yield* Effect.mapError(accounts.createKey(caller.accountId, wanted), ApiError.fromAccounts)
           return json({ ...made.row, key: Redacted.value(made.key) }, 201)

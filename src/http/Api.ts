@@ -5,9 +5,9 @@
  */
 import { Schema } from "effect"
 import { HttpApi, HttpApiEndpoint, HttpApiGroup, OpenApi } from "effect/http-api"
-import { Role } from "../../schemas/Account.ts"
+import { User } from "../../schemas/Account.ts"
 import { LedgerCheck, LedgerEntry } from "../../schemas/LedgerEntry.ts"
-import { PlanId } from "../../schemas/Plan.ts"
+import { NegotiatedLimits, PlanId } from "../../schemas/Plan.ts"
 import { ChatCompletion, ChatCompletionRequest } from "../../schemas/wire/OpenAiChat.ts"
 
 /** The body of every error outside `/v1/messages`. @category schemas @since 0.1.0 */
@@ -26,43 +26,11 @@ const listOf = <S extends Schema.Top>(row: S) =>
 export const PageQuery = { limit: Schema.optional(Schema.String), cursor: Schema.optional(Schema.String) }
 
 const Row = Schema.Record(Schema.String, Schema.Unknown)
-const User = Schema.Struct({
-  id: Schema.String,
-  email: Schema.String,
-  role: Role,
-  tier: Schema.String,
-  plan: PlanId,
-  status: Schema.String,
-  trial: Schema.NullOr(
-    Schema.Struct({
-      ends_at: Schema.String,
-      tokens_left: Schema.Number,
-      requests_left: Schema.Number,
-      credit_left_usd: Schema.String
-    })
-  ),
-  created_at: Schema.String
-}).annotate({ identifier: "User" })
-
 /** `POST /admin/users`. @category schemas @since 0.1.0 */
 export const NewUser = Schema.Struct({ email: Schema.String, plan: Schema.optional(Schema.NullOr(PlanId)) })
 
 /** `PUT /admin/users/{id}/plan`. @category schemas @since 0.1.0 */
 export const NewPlan = Schema.Struct({ plan: PlanId })
-
-const Negotiated = Schema.optional(Schema.NullOr(Schema.Union([Schema.Finite, Schema.Literal("none")])))
-
-/** `PUT /admin/users/{id}/limits`: a number, `"none"` for no limit, null for the plan's. @category schemas @since 0.1.0 */
-export const NewLimits = Schema.Struct({
-  rpm: Negotiated,
-  tokens_per_minute: Negotiated,
-  tokens_per_day: Negotiated,
-  tokens_per_month: Negotiated,
-  requests_per_day: Negotiated,
-  concurrency: Negotiated,
-  burst: Negotiated,
-  daily_usd: Schema.optional(Schema.NullOr(Schema.Union([Schema.Finite, Schema.String])))
-})
 
 /** `POST /admin/users/{id}/credits`: USD as a decimal string or a number; the same reference is applied once. @category schemas @since 0.1.0 */
 export const NewCredits = Schema.Struct({
@@ -76,7 +44,7 @@ export const NewKeyBody = Schema.Struct({
   ip_allowlist: Schema.optional(Schema.Array(Schema.String)),
   domain_allowlist: Schema.optional(Schema.Array(Schema.String)),
   expires_at: Schema.optional(Schema.NullOr(Schema.String)),
-  limits: Schema.optional(NewLimits)
+  limits: Schema.optionalKey(NegotiatedLimits)
 })
 
 const ById = { id: Schema.String }
@@ -141,7 +109,7 @@ const Operator = HttpApiGroup.make("operator").add(
   HttpApiEndpoint.get("users", "/admin/users", { query: PageQuery, success: listOf(User), error: failures }),
   HttpApiEndpoint.get("user", "/admin/users/:id", { params: ById, success: User, error: failures }),
   HttpApiEndpoint.put("setPlan", "/admin/users/:id/plan", { params: ById, payload: NewPlan, success: User, error: failures }),
-  HttpApiEndpoint.put("setLimits", "/admin/users/:id/limits", { params: ById, payload: NewLimits, success: User, error: failures }),
+  HttpApiEndpoint.put("setLimits", "/admin/users/:id/limits", { params: ById, payload: NegotiatedLimits, success: User, error: failures }),
   HttpApiEndpoint.post("addCredits", "/admin/users/:id/credits", {
     params: ById,
     payload: NewCredits,

@@ -7,20 +7,16 @@ import { Effect, Option, Redacted } from "effect"
 import type { HttpServerRequest, HttpServerResponse } from "effect/http"
 import { HttpApiBuilder } from "effect/http-api"
 import * as Money from "../../schemas/Money.ts"
-import type { NegotiatedLimits } from "../../schemas/Plan.ts"
+import { NegotiatedLimits } from "../../schemas/Plan.ts"
 import { Accounts } from "../identity/Accounts.ts"
 import { Identity } from "../identity/Identity.ts"
 import { Ledger } from "../ledger/Ledger.ts"
 import { Breakers } from "../providers/Breakers.ts"
 import { ProviderRegistry } from "../providers/ProviderRegistry.ts"
 import { operator } from "./Access.ts"
-import { Api, NewCredits, NewLimits, NewPlan, NewUser } from "./Api.ts"
+import { Api, NewCredits, NewPlan, NewUser } from "./Api.ts"
 import * as ApiError from "./ApiError.ts"
 import { decodeBody, handled, json, list, page } from "./Handled.ts"
-
-/** Drops what was not given: absent is not the same as null. @category conversions @since 0.1.0 */
-export const negotiated = (limits: typeof NewLimits.Type): NegotiatedLimits =>
-  Object.fromEntries(Object.entries(limits).filter(([, value]) => value !== undefined))
 
 /** Numbers are read through their shortest decimal form, so 0.1 is a tenth. */
 const amountOf = (value: string | number): Option.Option<Money.Money> =>
@@ -40,7 +36,7 @@ export const layer = HttpApiBuilder.group(
     const registry = yield* ProviderRegistry
     const readUser = decodeBody(NewUser)
     const readPlan = decodeBody(NewPlan)
-    const readLimits = decodeBody(NewLimits)
+    const readLimits = decodeBody(NegotiatedLimits)
     const readCredits = decodeBody(NewCredits)
 
     const asOperator = <R>(
@@ -111,7 +107,7 @@ export const layer = HttpApiBuilder.group(
         asOperator(
           request,
           Effect.flatMap(readLimits(request), (body) =>
-            Effect.map(Effect.mapError(accounts.setLimits(params.id, negotiated(body)), ApiError.fromAccounts), (user) => json(user))
+            Effect.map(Effect.mapError(accounts.setLimits(params.id, body), ApiError.fromAccounts), (user) => json(user))
           )
         )
       )

@@ -9,12 +9,12 @@ import { Base64Url } from "effect/encoding"
 import { SqlClient } from "effect/sql"
 import { type AccountId, type ApiKey, Role, type User } from "../../schemas/Account.ts"
 import * as Money from "../../schemas/Money.ts"
-import { type NegotiatedLimits, PlanId, plans } from "../../schemas/Plan.ts"
+import { NegotiatedLimits, PlanId, plans } from "../../schemas/Plan.ts"
 import { messageOf } from "../database/Failures.ts"
 import { Ledger } from "../ledger/Ledger.ts"
 import { isDomain, isNetwork } from "./Allowlists.ts"
 import { AuthCache } from "./AuthCache.ts"
-import { StoredLimits, validate } from "./EffectiveLimits.ts"
+import { validate } from "./EffectiveLimits.ts"
 import type { Fernet } from "./Fernet.ts"
 import { KeyHasher } from "./KeyHasher.ts"
 
@@ -243,7 +243,7 @@ const make = Effect.fnUntraced(function* (options: AccountsOptions) {
   const setLimits = Effect.fnUntraced(function* (id: AccountId, limits: NegotiatedLimits) {
     const wrong = validate(limits)
     if (wrong !== null) return yield* fail("invalid_input", wrong)
-    const stored = JSON.stringify(Schema.encodeSync(StoredLimits)(limits))
+    const stored = JSON.stringify(Schema.encodeSync(NegotiatedLimits)(limits))
     return yield* changeUser(
       id,
       sql`UPDATE users SET limits = limits || ${stored}::text::jsonb, changed_at = clock_timestamp() WHERE id = ${id} RETURNING id`

@@ -3,23 +3,9 @@
  *
  * @since 0.1.0
  */
-import { Option, Schema } from "effect"
+import { Option } from "effect"
 import * as Money from "../../schemas/Money.ts"
 import { type Limit, type Limits, type NegotiatedLimits, type PlanId, plans } from "../../schemas/Plan.ts"
-
-const Negotiated = Schema.optionalKey(Schema.NullOr(Schema.Union([Schema.Finite, Schema.Literal("none")])))
-
-/** Limits as they are stored. @category schemas @since 0.1.0 */
-export const StoredLimits = Schema.Struct({
-  rpm: Negotiated,
-  tokens_per_minute: Negotiated,
-  tokens_per_day: Negotiated,
-  tokens_per_month: Negotiated,
-  requests_per_day: Negotiated,
-  concurrency: Negotiated,
-  burst: Negotiated,
-  daily_usd: Schema.optionalKey(Schema.NullOr(Schema.Union([Schema.Finite, Schema.String])))
-})
 
 const dailyUsd = (value: string | number): Money.Money | "none" | null =>
   value === "none" ? "none" : Option.getOrNull(Money.fromUsd(String(value)))

@@ -6,11 +6,11 @@
 import { Clock, Context, Effect, Layer, Redacted, Schedule, Schema } from "effect"
 import { SqlClient } from "effect/sql"
 import { type Caller, Role } from "../../schemas/Account.ts"
-import { PlanId } from "../../schemas/Plan.ts"
+import { NegotiatedLimits, PlanId } from "../../schemas/Plan.ts"
 import { messageOf } from "../database/Failures.ts"
 import { allowsAddress, allowsDomain } from "./Allowlists.ts"
 import { AuthCache, type KeyRecord } from "./AuthCache.ts"
-import { effectiveLimits, StoredLimits } from "./EffectiveLimits.ts"
+import { effectiveLimits } from "./EffectiveLimits.ts"
 import { KeyHasher } from "./KeyHasher.ts"
 
 /** Why a key is not let in. `unavailable` is our own trouble, never the caller's. @category errors @since 0.1.0 */
@@ -52,8 +52,8 @@ const Row = Schema.Struct({
   role: Role,
   plan: PlanId,
   status: Schema.String,
-  account_limits: Schema.fromJsonString(StoredLimits),
-  key_limits: Schema.fromJsonString(StoredLimits),
+  account_limits: Schema.fromJsonString(NegotiatedLimits),
+  key_limits: Schema.fromJsonString(NegotiatedLimits),
   ip_allowlist: Schema.fromJsonString(Schema.Array(Schema.String)),
   domain_allowlist: Schema.fromJsonString(Schema.Array(Schema.String)),
   trial_ends_at: Schema.NullOr(Schema.String),
