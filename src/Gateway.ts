@@ -133,117 +133,129 @@ export class Gateway extends Context.Service<
   static readonly layer = Layer.effect(
     this,
     Effect.gen(function* () {
-      const catalog = yield* Catalog
-      const ledger = yield* Ledger
-      const failover = yield* Failover
-      const outcomes = yield* Outcomes
-      const lifecycle = yield* Lifecycle
-
-      const begin = Effect.fnUntraced(function* (call: GatewayCall) {
-        const run: Run = {
-          call,
-          startedAt: yield* Clock.currentTimeMillis,
-          log: { attempts: [], current: null },
-          meter: new Meter(Pricing.promptTokens(call.request)),
-          firstChunkAt: null,
-          outcome: "rejected",
-          status: 500,
-          candidate: null,
-          cost: Money.zero
-        }
-        yield* Effect.addFinalizer(() => Effect.flatMap(Clock.currentTimeMillis, (now) => outcomes.publish(toOutcome(run, now))))
-        return run
-      })
-
-      const admit = Effect.fnUntraced(function* (run: Run) {
-        const { caller, request } = run.call
-        const candidates = yield* resolve(catalog, request)
-        const model = candidates[0]?.model
-        if (!Arr.isReadonlyArrayNonEmpty(candidates) || model === undefined)
-          return yield* Effect.die(new Error("a route without candidates"))
-        if (request.maxTokens !== null && request.maxTokens > model.contextLength) {
-          return yield* new MaxTokensTooLarge({ maxTokens: request.maxTokens, limit: model.maxOutput ?? model.contextLength })
-        }
-        if (caller.trialEndsAt !== null && run.startedAt >= caller.trialEndsAt && !model.free) {
-          return yield* new TrialExpired({ model: model.id })
-        }
-        const { amount, minimum, prompt } = priceRoute(request, candidates)
-        const charge = yield* Effect.provideService(
-          Charge.open({ accountId: caller.accountId, rid: run.call.rid, amount, minimum, dailyUsd: caller.limits.dailyUsd }, (exit) =>
-            abandoned(run, exit, lifecycle.state() === "draining")
-          ),
-          Ledger,
-          ledger
-        )
-        // A hold that was clamped bounds the output, so that an answer never costs more than was held for it.
-        const clamped = request.maxTokens === null && charge.held < amount
-        const maxTokens = (candidate: Candidate): number | null =>
-          clamped ? Math.min(maxOutputOf(candidate), Pricing.affordableOutput(candidate.pricing, charge.held, prompt)) : null
-        return { charge, failover: { request, candidates, maxTokens, log: run.log } }
-      })
-
-      const refuse = (run: Run, charge: Charge.Charge) => (error: AllProvidersFailed) => {
-        run.outcome = error.last !== null && isCallersMistake(error.last) ? "rejected" : "refunded"
-        return Effect.andThen(charge.end(run.outcome === "rejected" ? { _tag: "Release" } : refund(run, error.message)), Effect.fail(error))
+      const line: Line = {
+        catalog: yield* Catalog,
+        ledger: yield* Ledger,
+        failover: yield* Failover,
+        outcomes: yield* Outcomes,
+        lifecycle: yield* Lifecycle
       }
-
-      const settle = (run: Run, charge: Charge.Charge, candidate: Candidate) => {
-        run.outcome = "ok"
-        run.status = 200
-        const end = chargeFor(run, candidate)
-        run.cost = end.cost
-        return Effect.as(charge.end(end), end)
-      }
-
-      const answer = Effect.fnUntraced(function* (call: GatewayCall) {
-        const run = yield* begin(call)
-        const admitted = yield* admit(run)
-        const { charge } = admitted
-        const { candidate, events } = yield* failover.send(admitted.failover).pipe(
-          Effect.flatMap(({ candidate, events }) =>
-            JsonMode.checkAnswer(call.request, candidate.provider, events).pipe(
-              Effect.mapBoth({
-                onSuccess: (checked) => ({ candidate, events: checked }),
-                onFailure: (last) => new AllProvidersFailed({ last, retryAfterMs: null })
-              })
-            )
-          ),
-          Effect.catch(refuse(run, charge))
-        )
-        run.candidate = candidate
-        run.meter.feed(events)
-        const end = yield* settle(run, charge, candidate)
-        return { candidate, events, usage: end.usage, cost: end.cost }
-      })
-
-      const stream = Effect.fnUntraced(function* (call: GatewayCall) {
-        const run = yield* begin(call)
-        const admitted = yield* admit(run)
-        const { charge } = admitted
-        const opened = yield* failover.stream(admitted.failover).pipe(Effect.catch(refuse(run, charge)))
-        run.candidate = opened.candidate
-        run.firstChunkAt = yield* Clock.currentTimeMillis
-        const failed = (error: ProviderError) => {
-          run.outcome = "refunded"
-          run.status = 502
-          return Stream.fromEffect(Effect.andThen(charge.end(refund(run, error.message)), Effect.fail(error)))
-        }
-        const events = opened.events.pipe(
-          JsonMode.checkStream(call.request, opened.candidate.provider),
-          Stream.mapArray((batches) => {
-            for (const batch of batches) run.meter.feed(batch)
-            return batches
-          }),
-          Stream.catch(failed),
-          Stream.concat(Stream.drain(Stream.fromEffect(Effect.suspend(() => settle(run, charge, opened.candidate)))))
-        )
-        return { candidate: opened.candidate, events, usage: () => run.meter.usage() }
-      })
-
-      return Gateway.of({ answer, stream })
+      return Gateway.of({ answer: (call) => answer(line, call), stream: (call) => stream(line, call) })
     })
   )
 }
+
+/** The rooms that a request goes through. */
+interface Line {
+  readonly catalog: Catalog["Service"]
+  readonly ledger: Ledger["Service"]
+  readonly failover: Failover["Service"]
+  readonly outcomes: Outcomes["Service"]
+  readonly lifecycle: Lifecycle["Service"]
+}
+
+/** Begins to write a request down; what is written is told when the Scope closes, after the charge has ended. */
+const begin = Effect.fnUntraced(function* (line: Line, call: GatewayCall) {
+  const run: Run = {
+    call,
+    startedAt: yield* Clock.currentTimeMillis,
+    log: { attempts: [], current: null },
+    meter: new Meter(Pricing.promptTokens(call.request)),
+    firstChunkAt: null,
+    outcome: "rejected",
+    status: 500,
+    candidate: null,
+    cost: Money.zero
+  }
+  yield* Effect.addFinalizer(() => Effect.flatMap(Clock.currentTimeMillis, (now) => line.outcomes.publish(toOutcome(run, now))))
+  return run
+})
+
+/** Resolves, checks and holds: what is let through has its money set aside. */
+const admit = Effect.fnUntraced(function* (line: Line, run: Run) {
+  const { caller, request } = run.call
+  const candidates = yield* resolve(line.catalog, request)
+  const model = candidates[0]?.model
+  if (!Arr.isReadonlyArrayNonEmpty(candidates) || model === undefined) return yield* Effect.die(new Error("a route without candidates"))
+  if (request.maxTokens !== null && request.maxTokens > model.contextLength) {
+    return yield* new MaxTokensTooLarge({ maxTokens: request.maxTokens, limit: model.maxOutput ?? model.contextLength })
+  }
+  if (caller.trialEndsAt !== null && run.startedAt >= caller.trialEndsAt && !model.free) {
+    return yield* new TrialExpired({ model: model.id })
+  }
+  const { amount, minimum, prompt } = priceRoute(request, candidates)
+  const wanted = { accountId: caller.accountId, rid: run.call.rid, amount, minimum, dailyUsd: caller.limits.dailyUsd }
+  const charge = yield* Effect.provideService(
+    Charge.open(wanted, (exit) => abandoned(run, exit, line.lifecycle.state() === "draining")),
+    Ledger,
+    line.ledger
+  )
+  // A hold that was clamped bounds the output, so that an answer never costs more than was held for it.
+  const clamped = request.maxTokens === null && charge.held < amount
+  const maxTokens = (candidate: Candidate): number | null =>
+    clamped ? Math.min(maxOutputOf(candidate), Pricing.affordableOutput(candidate.pricing, charge.held, prompt)) : null
+  return { charge, failover: { request, candidates, maxTokens, log: run.log } }
+})
+
+/** Ends a request that no provider answered: the caller's own mistake leaves nothing, a provider's fault a refund. */
+const refuse = (run: Run, charge: Charge.Charge) => (error: AllProvidersFailed) => {
+  run.outcome = error.last !== null && isCallersMistake(error.last) ? "rejected" : "refunded"
+  return Effect.andThen(charge.end(run.outcome === "rejected" ? { _tag: "Release" } : refund(run, error.message)), Effect.fail(error))
+}
+
+/** Ends a request that was answered whole, and waits until that is durable. */
+const settle = (run: Run, charge: Charge.Charge, candidate: Candidate) => {
+  run.outcome = "ok"
+  run.status = 200
+  const end = chargeFor(run, candidate)
+  run.cost = end.cost
+  return Effect.as(charge.end(end), end)
+}
+
+const answer = Effect.fnUntraced(function* (line: Line, call: GatewayCall) {
+  const run = yield* begin(line, call)
+  const admitted = yield* admit(line, run)
+  const { charge } = admitted
+  const { candidate, events } = yield* line.failover.send(admitted.failover).pipe(
+    Effect.flatMap((sent) =>
+      JsonMode.checkAnswer(call.request, sent.candidate.provider, sent.events).pipe(
+        Effect.mapBoth({
+          onSuccess: (events) => ({ candidate: sent.candidate, events }),
+          onFailure: (last) => new AllProvidersFailed({ last, retryAfterMs: null })
+        })
+      )
+    ),
+    Effect.catch(refuse(run, charge))
+  )
+  run.candidate = candidate
+  run.meter.feed(events)
+  const end = yield* settle(run, charge, candidate)
+  return { candidate, events, usage: end.usage, cost: end.cost }
+})
+
+const stream = Effect.fnUntraced(function* (line: Line, call: GatewayCall) {
+  const run = yield* begin(line, call)
+  const admitted = yield* admit(line, run)
+  const { charge } = admitted
+  const opened = yield* line.failover.stream(admitted.failover).pipe(Effect.catch(refuse(run, charge)))
+  run.candidate = opened.candidate
+  run.firstChunkAt = yield* Clock.currentTimeMillis
+  const failed = (error: ProviderError) => {
+    run.outcome = "refunded"
+    run.status = 502
+    return Stream.fromEffect(Effect.andThen(charge.end(refund(run, error.message)), Effect.fail(error)))
+  }
+  const events = opened.events.pipe(
+    JsonMode.checkStream(call.request, opened.candidate.provider),
+    Stream.mapArray((batches) => {
+      for (const batch of batches) run.meter.feed(batch)
+      return batches
+    }),
+    Stream.catch(failed),
+    Stream.concat(Stream.drain(Stream.fromEffect(Effect.suspend(() => settle(run, charge, opened.candidate)))))
+  )
+  return { candidate: opened.candidate, events, usage: () => run.meter.usage() }
+})
 
 /** What is owed for what was metered, at the price of the provider that answered. */
 const chargeFor = (run: Run, candidate: Candidate) => {

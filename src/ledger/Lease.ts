@@ -4,6 +4,14 @@
  * @since 0.1.0
  */
 
+/** The most that one refill of a busy account brings: 5 USD. */
+const LEASE_MAX = 5_000_000_000_000n
+/** A refill is to last this long at the present rate of spending, in milliseconds. */
+const TARGET_MS = 30_000n
+const REQUESTS_AHEAD = 20n
+/** Tries of one who waits while another process holds some of the balance. */
+const RECALL_TRIES = 4
+
 /** Who waits for money, first come first served. @category models @since 0.1.0 */
 export interface Waiter {
   readonly amount: bigint
@@ -31,13 +39,14 @@ export class Lease {
   direct = false
   /** Another process asks for what is free here. */
   recall = false
+  /** The first who waits was told to wait a moment more. */
+  recalling = false
   /** Balance that nobody leased, as the database last said. */
   unleased = 0n
   lastUsed = 0
   /** Spent here since the last refill, for sizing the next. */
   spent = 0n
   spentSince = 0
-  asking = false
   readonly waiters: Array<Waiter> = []
 
   constructor(account: string, now: number) {
@@ -48,6 +57,11 @@ export class Lease {
 
   get free(): bigint {
     return this.amount - this.held - this.pending - this.returning
+  }
+
+  /** Nothing is known of the account that would be lost with this. */
+  get isEmpty(): boolean {
+    return this.amount === 0n && this.held === 0n && this.pending === 0n && this.returning === 0n && this.waiters.length === 0
   }
 
   /** Holds the whole amount at once, unless others wait before. */
@@ -88,5 +102,43 @@ export class Lease {
     const first = this.waiters[0]
     const least = first === undefined ? 0n : first.minimum - this.free
     return { least: least > 1n ? least : 1n, most: most > 1n ? most : 1n }
+  }
+
+  /** The most that could be had for this account now. */
+  get reachable(): bigint {
+    const sum = this.free + this.unleased
+    return sum > 0n ? sum : 0n
+  }
+
+  /** Serves who waits from a refill, and refuses who cannot be served from all that is there. */
+  answer(total: { readonly elsewhere: bigint; readonly direct: boolean }): void {
+    this.recalling = false
+    this.serve(this.unleased === 0n || total.direct)
+    for (let first = this.waiters[0]; first !== undefined && first.minimum > this.free + this.unleased; first = this.waiters[0]) {
+      // What another process holds may come back within a moment.
+      if (total.elsewhere > 0n && ++first.refusals < RECALL_TRIES) {
+        this.recalling = true
+        break
+      }
+      this.waiters.shift()
+      first.tell("insufficient")
+      this.serve(true)
+    }
+    this.direct = total.direct || this.waiters.length > 0
+  }
+
+  refuse(why: "insufficient" | "unavailable"): void {
+    for (const waiter of this.waiters.splice(0)) waiter.tell(why)
+  }
+
+  /** What 30 seconds of this account's spending come to, at least some more requests like those that wait; the count starts anew. */
+  target(most: bigint, now: number): bigint {
+    const elapsed = BigInt(Math.max(1, now - this.spentSince))
+    const rate = (this.spent * TARGET_MS) / elapsed
+    const ahead = most * REQUESTS_AHEAD
+    this.spent = 0n
+    this.spentSince = now
+    const target = rate > ahead ? rate : ahead
+    return target > LEASE_MAX ? LEASE_MAX : target
   }
 }

@@ -34,7 +34,11 @@ describe("limits of a key", () => {
   it.effect("CM-2.2.1 one raise a request on rate_limit:{key}:{minute}, which lives 60 s", () => {
     const seen: Array<{ key: string; by: number; ttlMs: number }> = []
     const recording = Layer.succeed(CounterStore, {
-      raise: (counters) => Effect.sync(() => (seen.push(...counters), { counts: counters.map(() => 1), refused: [] })),
+      raise: (counters) =>
+        Effect.sync(() => {
+          seen.push(...counters)
+          return { counts: counters.map(() => 1), refused: [] }
+        }),
       adjust: () => Effect.void
     })
     return Effect.gen(function* () {

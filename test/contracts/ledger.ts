@@ -190,6 +190,44 @@ export const ledgerContract = (name: string, database: Database) =>
         yield* Scope.close(scope, Exit.void)
       }))
 
+    test("whatever ends holds in whatever order, the book holds what a plain sum holds", () =>
+      Effect.gen(function* () {
+        // A generator of its own, so that a failing history is the same history again.
+        let seed = 20_261_124
+        const random = () => {
+          seed = (seed * 1_103_515_245 + 12_345) % 2_147_483_648
+          return seed / 2_147_483_648
+        }
+        const ids = [yield* account("0.5"), yield* account("3", "1"), yield* account("50")]
+        const spent = new Map(ids.map((id) => [id, 0n]))
+        const started = new Map<string, bigint>()
+        for (const id of ids) started.set(id, (yield* balance(id)).available)
+        const steps = Array.from({ length: 600 }, (_, i) => ({
+          id: ids[Math.floor(random() * ids.length)] ?? "",
+          rid: `history-${i}-${Math.random()}`,
+          amount: Money.make(BigInt(Math.ceil(random() * 20_000_000_000))),
+          share: random(),
+          end: random()
+        }))
+        const ledger = yield* Ledger
+        const step = Effect.fnUntraced(function* ({ amount, end, id, rid, share }: (typeof steps)[number]) {
+          const held = yield* Effect.result(ledger.hold({ accountId: id, rid, amount, minimum: amount, dailyUsd: "none" }))
+          if (held._tag === "Failure") return
+          if (share < 0.5) yield* Effect.sleep(Math.floor(share * 10))
+          if (end < 0.15) return yield* ledger.release(held.success)
+          if (end < 0.3) return yield* ledger.settle(held.success, { _tag: "Refund", model: "m", provider: null, why: "test" })
+          const cost = Money.make((amount * BigInt(Math.floor(share * 1_000))) / 1_000n)
+          spent.set(id, (spent.get(id) ?? 0n) + cost)
+          yield* ledger.settle(held.success, { ...charge("0"), cost })
+        })
+        yield* Effect.forEach(steps, step, { concurrency: 40 })
+        for (const id of ids) {
+          const { allowance, held, purchased } = yield* balance(id)
+          assert.strictEqual(held, 0n)
+          assert.strictEqual(allowance + purchased, (started.get(id) ?? 0n) - (spent.get(id) ?? 0n))
+        }
+      }))
+
     test("entries cannot be changed or taken away", () =>
       Effect.gen(function* () {
         const id = yield* account("1")

@@ -89,8 +89,16 @@ describe("bad input", () => {
     assert.strictEqual((await client.models.retrieve("openai/gpt-4o")).id, "openai/gpt-4o")
     assert.strictEqual((await client.models.retrieve("gpt-4o")).owned_by, "openai")
     const listed = await client.models.list()
-    assert.includeMembers(listed.data.map((model) => model.id), ["sandbox/echo", "openai/gpt-4o"])
-    const page = await jsonCall<{ data: ReadonlyArray<object>; next_cursor: string }>(our.server.url, null, "GET", "/v1/models?active=false&limit=2")
+    assert.includeMembers(
+      listed.data.map((model) => model.id),
+      ["sandbox/echo", "openai/gpt-4o"]
+    )
+    const page = await jsonCall<{ data: ReadonlyArray<object>; next_cursor: string }>(
+      our.server.url,
+      null,
+      "GET",
+      "/v1/models?active=false&limit=2"
+    )
     assert.strictEqual(page.body.data.length, 2)
     assert.isNotNull(page.body.next_cursor)
     assert.strictEqual((await jsonCall(our.server.url, null, "GET", "/v1/models/nobody/nothing")).status, 404)
