@@ -17,6 +17,7 @@ import { Accounts } from "../src/identity/Accounts.ts"
 import { AuthCache } from "../src/identity/AuthCache.ts"
 import * as Fernet from "../src/identity/Fernet.ts"
 import { Identity } from "../src/identity/Identity.ts"
+import { Idempotency } from "../src/ledger/Idempotency.ts"
 import { Ledger } from "../src/ledger/Ledger.ts"
 import { KeyLimits } from "../src/limits/KeyLimits.ts"
 import { Breakers } from "../src/providers/Breakers.ts"
@@ -61,7 +62,7 @@ export const services = (settings: Settings, secrets: Secrets, incarnation: Inca
   )
   const outcomes = Outcomes.layer.pipe(Layer.provideMerge(RequestLog.layer))
   return Gateway.layer.pipe(
-    Layer.provideMerge(Layer.mergeAll(failover, outcomes, identity, KeyLimits.layer)),
+    Layer.provideMerge(Layer.mergeAll(failover, outcomes, identity, KeyLimits.layer, Idempotency.layer)),
     Layer.provideMerge(ledger),
     Layer.provideMerge(Layer.mergeAll(Lifecycle.layer, SecureRandom.layerWebCrypto)),
     Layer.provideMerge(Migrations.layer)

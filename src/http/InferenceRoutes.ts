@@ -6,16 +6,21 @@
 import { Clock, Effect, Stream } from "effect"
 import { type HttpServerRequest, HttpServerResponse } from "effect/http"
 import { HttpApiBuilder } from "effect/http-api"
+import type { Caller } from "../../schemas/Account.ts"
 import type { InferenceRequest } from "../../schemas/Inference.ts"
 import * as Money from "../../schemas/Money.ts"
 import { estimateTokens, totalTokens } from "../../schemas/Usage.ts"
-import { Gateway, type GatewayError, type GatewayStream } from "../Gateway.ts"
+import { Gateway, type GatewayCall, type GatewayError, type GatewayStream } from "../Gateway.ts"
 import { Identity } from "../identity/Identity.ts"
+import { KeyHasher } from "../identity/KeyHasher.ts"
+import { Idempotency } from "../ledger/Idempotency.ts"
 import { KeyLimits } from "../limits/KeyLimits.ts"
 import { customer } from "./Access.ts"
 import { Api } from "./Api.ts"
 import * as ApiError from "./ApiError.ts"
 import { handled } from "./Handled.ts"
+import type { Keeping } from "./KeyedRequest.ts"
+import * as KeyedRequest from "./KeyedRequest.ts"
 import { limitHeaders } from "./LimitHeaders.ts"
 import { answerId, ChunkEncoder, encodeAnswer } from "./OpenAiChatAnswer.ts"
 import { decodeRequest } from "./OpenAiChatRequest.ts"
@@ -48,12 +53,64 @@ const expectedTokens = (request: InferenceRequest): number =>
 
 const encoder = new TextEncoder()
 
-const sse = (opened: GatewayStream, chunks: ChunkEncoder): Stream.Stream<Uint8Array> =>
-  opened.events.pipe(
-    Stream.map((batch) => encoder.encode(chunks.encode(batch))),
-    Stream.concat(Stream.fromEffect(Effect.sync(() => encoder.encode(chunks.end(opened.usage()))))),
-    Stream.catch((error) => Stream.succeed(encoder.encode(chunks.error(ApiError.openAiBody(ApiError.fromProvider(error))))))
+const answered = (provider: string, model: string) => ({
+  "x-sluice-provider": provider,
+  "x-sluice-model": model,
+  "x-sluice-cache": "bypass"
+})
+
+/** The bytes of a stream: chunks, then the end or the error. A keyed one is kept before its end is told. */
+const sse = (opened: GatewayStream, chunks: ChunkEncoder, keeping: Keeping, headers: Record<string, string>): Stream.Stream<Uint8Array> => {
+  let text = ""
+  const write = (piece: string): Uint8Array => {
+    if (keeping.isKeyed) text += piece
+    return encoder.encode(piece)
+  }
+  const end = Effect.suspend(() => {
+    const last = write(chunks.end(opened.usage()))
+    return Effect.as(keeping.done({ contentType: EVENT_STREAM, headers, body: text }), last)
+  })
+  return opened.events.pipe(
+    Stream.map((batch) => write(chunks.encode(batch))),
+    Stream.concat(Stream.fromEffect(end)),
+    Stream.catch((error) => {
+      const last = encoder.encode(chunks.error(ApiError.openAiBody(ApiError.fromProvider(error))))
+      return Stream.fromEffect(Effect.as(keeping.failed, last))
+    })
   )
+}
+
+const EVENT_STREAM = "text/event-stream"
+
+/** One request with what its answer is written from. `count` is told the tokens that it used. */
+interface Exchange {
+  readonly call: GatewayCall
+  readonly keeping: Keeping
+  readonly head: { readonly id: string; readonly created: number }
+  readonly headers: Record<string, string>
+  readonly count: (tokens: number) => void
+}
+
+const whole = Effect.fnUntraced(function* (gateway: Gateway["Service"], { call, count, head, headers, keeping }: Exchange) {
+  const { candidate, cost, events, usage } = yield* gateway.answer(call)
+  count(totalTokens(usage))
+  const body = JSON.stringify(encodeAnswer(events, { ...head, model: candidate.model.id, usage }))
+  const about = { ...answered(candidate.provider, candidate.model.id), "x-sluice-cost-usd": Money.toUsd(cost) }
+  yield* keeping.done({ contentType: "application/json", headers: about, body })
+  return HttpServerResponse.text(body, { contentType: "application/json", headers: { ...headers, ...about } })
+})
+
+const streamed = Effect.fnUntraced(function* (gateway: Gateway["Service"], { call, count, head, headers, keeping }: Exchange) {
+  const opened = yield* gateway.stream(call)
+  const { model, provider } = opened.candidate
+  const chunks = new ChunkEncoder({ ...head, model: model.id, includeUsage: call.request.includeUsage })
+  const about = { ...answered(provider, model.id), "cache-control": "no-cache, no-transform", "x-accel-buffering": "no" }
+  const body = Stream.ensuring(
+    sse(opened, chunks, keeping, about),
+    Effect.sync(() => count(totalTokens(opened.usage())))
+  )
+  return HttpServerResponse.stream(body, { contentType: EVENT_STREAM, headers: { ...headers, ...about } })
+})
 
 /** @category layers @since 0.1.0 */
 export const layer = HttpApiBuilder.group(
@@ -63,66 +120,41 @@ export const layer = HttpApiBuilder.group(
     const gateway = yield* Gateway
     const identity = yield* Identity
     const limits = yield* KeyLimits
+    const services = { idempotency: yield* Idempotency, hasher: yield* KeyHasher }
 
-    const chat = Effect.fnUntraced(function* (http: HttpServerRequest.HttpServerRequest) {
-      const caller = yield* customer(identity, http)
-      const ids = yield* RequestIds
-      const request = yield* Effect.fromResult(decodeRequest(yield* readJsonObject(http)))
+    const admitAndAnswer = Effect.fnUntraced(function* (caller: Caller, request: InferenceRequest, keeping: Keeping) {
       const expected = expectedTokens(request)
       const admitted = yield* limits.admit(caller, expected)
       const now = yield* Clock.currentTimeMillis
       const headers = limitHeaders(admitted.view, now)
-      if (admitted.refused !== null)
-        return HttpServerResponse.setHeaders(ApiError.toResponse(ApiError.fromLimit(admitted.refused)), headers)
+      const refuse = (error: ApiError.ApiError) =>
+        Effect.as(keeping.failed, HttpServerResponse.setHeaders(ApiError.toResponse(error), headers))
+      if (admitted.refused !== null) return yield* refuse(ApiError.fromLimit(admitted.refused))
       let used = 0
       yield* Effect.addFinalizer(() => limits.correct(caller, used - expected))
-      const call = { caller, request, rid: ids.id, clientRequestId: ids.clientId }
-      const created = Math.floor(now / 1_000)
-      const refuse = (error: GatewayError) =>
-        Effect.succeed(HttpServerResponse.setHeaders(ApiError.toResponse(fromGateway(error)), headers))
-
-      if (!request.stream) {
-        return yield* gateway.answer(call).pipe(
-          Effect.map(({ candidate, cost, events, usage }) => {
-            used = totalTokens(usage)
-            const body = encodeAnswer(events, { id: answerId(ids.id), created, model: candidate.model.id, usage })
-            return HttpServerResponse.jsonUnsafe(body, {
-              headers: { ...headers, ...answered(candidate.provider, candidate.model.id), "x-sluice-cost-usd": Money.toUsd(cost) }
-            })
-          }),
-          Effect.catch(refuse)
-        )
+      const { clientId, id } = yield* RequestIds
+      const exchange: Exchange = {
+        call: { caller, request, rid: keeping.rid, clientRequestId: clientId },
+        keeping,
+        head: { id: answerId(id), created: Math.floor(now / 1_000) },
+        headers,
+        count: (tokens) => {
+          used = tokens
+        }
       }
-      return yield* gateway.stream(call).pipe(
-        Effect.map((opened) => {
-          const { model, provider } = opened.candidate
-          const chunks = new ChunkEncoder({ id: answerId(ids.id), created, model: model.id, includeUsage: request.includeUsage })
-          const body = Stream.ensuring(
-            sse(opened, chunks),
-            Effect.sync(() => {
-              used = totalTokens(opened.usage())
-            })
-          )
-          return HttpServerResponse.stream(body, {
-            contentType: "text/event-stream",
-            headers: {
-              ...headers,
-              ...answered(provider, model.id),
-              "cache-control": "no-cache, no-transform",
-              "x-accel-buffering": "no"
-            }
-          })
-        }),
-        Effect.catch(refuse)
-      )
+      const answer = request.stream ? streamed(gateway, exchange) : whole(gateway, exchange)
+      return yield* Effect.catch(answer, (error) => refuse(fromGateway(error)))
+    })
+
+    const chat = Effect.fnUntraced(function* (http: HttpServerRequest.HttpServerRequest) {
+      const caller = yield* customer(identity, http)
+      const body = yield* readJsonObject(http)
+      const request = yield* Effect.fromResult(decodeRequest(body))
+      const { id } = yield* RequestIds
+      const keyed = { accountId: caller.accountId, path: "/v1/chat/completions", body, key: yield* KeyedRequest.keyOf(http), requestId: id }
+      return yield* KeyedRequest.run(services, keyed, (keeping) => admitAndAnswer(caller, request, keeping))
     })
 
     return handlers.handleRaw("chatCompletions", ({ request }) => handled(chat(request)))
   })
 )
-
-const answered = (provider: string, model: string) => ({
-  "x-sluice-provider": provider,
-  "x-sluice-model": model,
-  "x-sluice-cache": "bypass"
-})

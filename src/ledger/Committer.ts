@@ -162,6 +162,10 @@ export class Committer {
     return this.leases.get(account)?.held ?? 0n
   }
 
+  get nodeNumber(): string {
+    return this.node
+  }
+
   /** Waits until a settlement is durable, within reason: the caller is not kept from the answer by our trouble. */
   secure(done: Deferred.Deferred<void>): Effect.Effect<void> {
     return Effect.timeoutOrElse(Deferred.await(done), {

@@ -89,6 +89,8 @@ export class Ledger extends Context.Service<
       accountId: AccountId,
       page: { readonly limit: number; readonly cursor: string | null }
     ) => Effect.Effect<{ readonly data: ReadonlyArray<LedgerEntry>; readonly next: string | null }, LedgerError>
+    /** The number of this process in the book, changed when it has to start anew. */
+    readonly node: () => string
     /** Proves the invariants over the whole database. */
     readonly check: Effect.Effect<LedgerCheck, LedgerError>
   }
@@ -173,6 +175,7 @@ const make = (committer: Committer): Ledger["Service"] => {
       const data = rows.slice(0, page.limit)
       return { data, next: rows.length > page.limit ? (data.at(-1)?.id ?? null) : null }
     }),
+    node: () => committer.nodeNumber,
     check: Effect.mapError(book.check, fromDatabase)
   })
 }

@@ -58,6 +58,18 @@ const tables = [
   "CREATE UNIQUE INDEX entries_rid ON entries (rid) WHERE kind IN ('charge', 'refund')",
   "CREATE UNIQUE INDEX entries_reference ON entries (account, kind, reference) WHERE reference IS NOT NULL",
   "CREATE INDEX entries_account ON entries (account, id DESC)",
+  `CREATE TABLE idempotency (
+    account text NOT NULL REFERENCES accounts (id),
+    key text NOT NULL,
+    body_hash text NOT NULL,
+    rid text NOT NULL,
+    state text NOT NULL DEFAULT 'running' CHECK (state IN ('running', 'done')),
+    node bigint NOT NULL REFERENCES ledger_nodes (id),
+    response jsonb,
+    expires_at timestamptz NOT NULL,
+    PRIMARY KEY (account, key)
+  )`,
+  "CREATE INDEX idempotency_expires ON idempotency (expires_at)",
   `CREATE FUNCTION entries_are_final() RETURNS trigger LANGUAGE plpgsql AS $$
     BEGIN RAISE EXCEPTION 'ledger entries are final'; END $$`,
   "CREATE TRIGGER entries_final BEFORE UPDATE OR DELETE ON entries FOR EACH ROW EXECUTE FUNCTION entries_are_final()"

@@ -106,7 +106,7 @@ describe("bad input", () => {
   })
 
   it("refuses a missing, a made-up and a malformed key with 401", async () => {
-    for (const given of [null, "gw_dev_" + "a".repeat(43), "nonsense"]) {
+    for (const given of [null, `gw_dev_${"a".repeat(43)}`, "nonsense"]) {
       const { body, status } = await jsonCall<Failure>(our.server.url, given, "POST", "/v1/chat/completions", valid)
       assert.strictEqual(status, 401)
       assert.strictEqual(body.error.type, "authentication_error")

@@ -2,8 +2,8 @@ import { assert, describe, it } from "@effect/vitest"
 import { Schema } from "effect"
 import { events } from "../../bench/mock/OpenAi.ts"
 import type { InferenceEvent } from "../../schemas/Inference.ts"
-import { decodeAnswer, StreamDecoder } from "../../src/providers/protocols/OpenAiChatCodec.ts"
 import { mapError } from "../../src/providers/protocols/OpenAiAdapter.ts"
+import { decodeAnswer, StreamDecoder } from "../../src/providers/protocols/OpenAiChatCodec.ts"
 
 const bytes = (text: string) => new TextEncoder().encode(text)
 
@@ -61,11 +61,22 @@ describe("the OpenAI codec", () => {
       completion_tokens_details: { reasoning_tokens: 20 }
     }
     const decoded = decodeAnswer(JSON.stringify({ choices: [{ index: 0, message: { content: "x" }, finish_reason: "stop" }], usage }))
-    assert.deepInclude(decoded.events.find((event) => event._tag === "Usage")?.usage, { input: 70, cachedRead: 30, output: 30, reasoning: 20 })
+    assert.deepInclude(decoded.events.find((event) => event._tag === "Usage")?.usage, {
+      input: 70,
+      cachedRead: 30,
+      output: 30,
+      reasoning: 20
+    })
   })
 
   it("shows a provider's words, never its credentials", () => {
-    const error = mapError("openai", 401, { "retry-after": "2" }, '{"error":{"message":"Incorrect API key provided: sk-proj-abcdef123456","code":"invalid_api_key"}}', 0)
+    const error = mapError(
+      "openai",
+      401,
+      { "retry-after": "2" },
+      '{"error":{"message":"Incorrect API key provided: sk-proj-abcdef123456","code":"invalid_api_key"}}',
+      0
+    )
     const { reason } = error
     assert.isTrue(reason._tag === "ProviderStatus" && reason.retryAfterMs === 2_000 && !reason.message.includes("abcdef"))
     const dated = mapError("openai", 503, { "retry-after": "Thu, 01 Jan 1970 00:01:00 GMT" }, "<html>", 0)

@@ -33,9 +33,14 @@ const serverOf = (handle: (response: ServerResponse) => void) =>
     ({ close }) => Effect.sync(close)
   )
 
-const send = (url: string) => Effect.flatMap(Transport, (transport) => transport.send({ method: "POST", url, headers: { "content-type": "application/json" }, body: "{}" }))
-const test = (title: string, work: () => Effect.Effect<void, unknown, Transport | Scope.Scope>) => it.live(title, () => Effect.scoped(work()).pipe(Effect.provide(layer), Effect.orDie))
-const reasonOf = <A>(effect: Effect.Effect<A, { readonly reason: object }, Transport | Scope.Scope>) => Effect.map(Effect.flip(effect), (error) => error.reason)
+const send = (url: string) =>
+  Effect.flatMap(Transport, (transport) =>
+    transport.send({ method: "POST", url, headers: { "content-type": "application/json" }, body: "{}" })
+  )
+const test = (title: string, work: () => Effect.Effect<void, unknown, Transport | Scope.Scope>) =>
+  it.live(title, () => Effect.scoped(work()).pipe(Effect.provide(layer), Effect.orDie))
+const reasonOf = <A>(effect: Effect.Effect<A, { readonly reason: object }, Transport | Scope.Scope>) =>
+  Effect.map(Effect.flip(effect), (error) => error.reason)
 
 describe("the transport", () => {
   test("completes: head and every byte", () =>
@@ -54,7 +59,11 @@ describe("the transport", () => {
 
   test("fails where nobody listens, and where the connection is reset before the head", () =>
     Effect.gen(function* () {
-      assert.deepInclude(yield* reasonOf(send("http://127.0.0.1:1/x")), { _tag: "ProviderConnection", answered: false, message: "ECONNREFUSED" })
+      assert.deepInclude(yield* reasonOf(send("http://127.0.0.1:1/x")), {
+        _tag: "ProviderConnection",
+        answered: false,
+        message: "ECONNREFUSED"
+      })
       const { url } = yield* serverOf((response) => response.destroy())
       assert.deepInclude(yield* reasonOf(send(url)), { _tag: "ProviderConnection", answered: false })
     }))
@@ -81,7 +90,10 @@ describe("the transport", () => {
         response.write("half")
         setTimeout(() => response.destroy(), 20)
       })
-      assert.deepInclude(yield* reasonOf(Effect.flatMap(send(url), ({ body }) => Stream.runDrain(body))), { _tag: "ProviderConnection", answered: true })
+      assert.deepInclude(yield* reasonOf(Effect.flatMap(send(url), ({ body }) => Stream.runDrain(body))), {
+        _tag: "ProviderConnection",
+        answered: true
+      })
     }))
 
   test("a consumer who is gone closes the socket at once, waiting for the head or reading", () =>
