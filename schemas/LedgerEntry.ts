@@ -40,6 +40,12 @@ export class InsufficientCredits extends Schema.TaggedClass<InsufficientCredits>
   available: MoneyFromUsd
 }) {}
 
+/** The account's spending of one UTC day would pass its cap. @category errors @since 0.1.0 */
+export class DailyCapReached extends Schema.TaggedClass<DailyCapReached>()("DailyCapReached", {
+  cap: MoneyFromUsd,
+  required: MoneyFromUsd
+}) {}
+
 /** Our own trouble: nothing is known of the caller's money. @category errors @since 0.1.0 */
 export class LedgerUnavailable extends Schema.TaggedClass<LedgerUnavailable>()("LedgerUnavailable", {
   message: Schema.String
@@ -52,7 +58,7 @@ export class AccountNotFound extends Schema.TaggedClass<AccountNotFound>()("Acco
 
 /** @category errors @since 0.1.0 */
 export class LedgerError extends Schema.TaggedError<LedgerError>()("LedgerError", {
-  reason: Schema.Union([InsufficientCredits, LedgerUnavailable, AccountNotFound])
+  reason: Schema.Union([InsufficientCredits, DailyCapReached, LedgerUnavailable, AccountNotFound])
 }) {
   override get message(): string {
     return this.reason._tag

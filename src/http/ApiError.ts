@@ -105,6 +105,13 @@ export const fromLedger = (error: LedgerError): ApiError => {
         "INSUFFICIENT_CREDITS",
         `This request may cost up to ${Money.toUsd(reason.required)} USD, and ${Money.toUsd(reason.available)} USD is available. Add credits, or lower \`max_tokens\`.`
       )
+    case "DailyCapReached":
+      return make(
+        429,
+        "DAILY_QUOTA_EXCEEDED",
+        `The account may spend ${Money.toUsd(reason.cap)} USD a day (UTC), and this request may cost up to ${Money.toUsd(reason.required)} USD more than is left of it.`,
+        { retryAfterMs: 60_000 }
+      )
     case "LedgerUnavailable":
       return make(503, "SERVICE_UNAVAILABLE", "Credits could not be checked just now. Try again shortly.")
     case "AccountNotFound":

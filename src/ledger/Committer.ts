@@ -6,7 +6,7 @@
  */
 import { Clock, Deferred, Effect, Fiber, Latch, Metric, Schedule } from "effect"
 import { messageOf } from "../database/Failures.ts"
-import { Lease, type Waiter } from "./Lease.ts"
+import { type HoldAnswer, Lease, type Waiter } from "./Lease.ts"
 import * as LedgerBook from "./LedgerBook.ts"
 
 /** Times are milliseconds. @category models @since 0.1.0 */
@@ -26,12 +26,6 @@ export interface CommitterOptions {
   readonly settleWaitMs?: number
   readonly idleReturnMs?: number
 }
-
-/** How waiting for money ended. @category models @since 0.1.0 */
-export type HoldAnswer =
-  | { readonly _tag: "Held"; readonly amount: bigint }
-  | { readonly _tag: "Insufficient"; readonly available: bigint }
-  | { readonly _tag: "Unavailable" }
 
 /** One end of a request. @category models @since 0.1.0 */
 export interface SettleInput {
@@ -128,7 +122,7 @@ export class Committer {
         return resume(Effect.succeed({ _tag: "Unavailable" }))
       }
       lease.lastUsed = this.now()
-      const tell: Waiter["tell"] = (held) => resume(Effect.succeed(toAnswer(held, lease)))
+      const tell: Waiter["tell"] = (held) => resume(Effect.succeed(lease.toAnswer(held)))
       const waiter: Waiter = { amount, minimum, refusals: 0, tell }
       lease.waiters.push(waiter)
       this.ask(lease)
@@ -160,6 +154,11 @@ export class Committer {
 
   heldOf(account: string): bigint {
     return this.leases.get(account)?.held ?? 0n
+  }
+
+  /** By how much what an account spent and holds today passes a cap. */
+  beyondCap(account: string, cap: bigint): bigint {
+    return this.leases.get(account)?.beyondCap(cap, this.today()) ?? 0n
   }
 
   get nodeNumber(): string {
@@ -226,6 +225,10 @@ export class Committer {
 
   private now(): number {
     return this.clock.currentTimeMillisUnsafe()
+  }
+
+  private today(): number {
+    return Math.floor(this.now() / 86_400_000)
   }
 
   /** Past this the others may take our leases for lost: nothing more is granted from them. */
@@ -335,30 +338,38 @@ export class Committer {
       Effect.map((node) => {
         this.node = node
         this.lastBatch = 0
-        for (const lease of this.leases.values()) lease.amount = lease.held + lease.pending + lease.returning
+        // What is held stands on nothing now: `free` is below zero by it, until it ends or is leased anew.
+        for (const lease of this.leases.values()) lease.amount = 0n
       }),
       Effect.orDie
     )
   }
 
+  /**
+   * Takes a batch's outcome. Whoever is told something may go on at once and hold again, so first every lease is true,
+   * and only then is anybody told.
+   */
   private acknowledge(batch: Batch, totals: ReadonlyArray<LedgerBook.LeaseTotals>): void {
-    for (const settled of batch.settles) {
-      this.leaseOf(settled.row.account).pending -= settled.fromLease
-      Deferred.doneUnsafe(settled.done, Effect.void)
-    }
+    for (const settled of batch.settles) this.leaseOf(settled.row.account).pending -= settled.fromLease
     for (const [lease, amount] of batch.returns) lease.returning -= amount
-    const asked = new Set(batch.wants)
     for (const total of totals) {
       const lease = this.leaseOf(total.account)
       lease.amount = total.lease
       lease.unleased = total.unleased
+      lease.daySpent = total.spent
+      lease.day = this.today()
       lease.recall = total.recall && total.elsewhere > 0n
+    }
+    const asked = new Set(batch.wants)
+    for (const total of totals) {
+      const lease = this.leaseOf(total.account)
       if (asked.delete(lease)) lease.answer(total)
       const restless = lease.waiters.length > 0 ? !lease.recalling : (lease.direct || lease.recall) && lease.free > 0n
       if (restless) this.dirty.add(lease)
     }
     // An account that the book does not know has no money.
     for (const lease of asked) lease.refuse("insufficient")
+    for (const settled of batch.settles) Deferred.doneUnsafe(settled.done, Effect.void)
   }
 
   private refuseAll(why: "insufficient" | "unavailable"): void {
@@ -380,8 +391,3 @@ export const make = Effect.fnUntraced(function* (options: CommitterOptions) {
 })
 
 const brief = (error: unknown): string => messageOf(error).slice(0, 300)
-
-const toAnswer = (held: bigint | "insufficient" | "unavailable", lease: Lease): HoldAnswer => {
-  if (held === "insufficient") return { _tag: "Insufficient", available: lease.reachable }
-  return held === "unavailable" ? { _tag: "Unavailable" } : { _tag: "Held", amount: held }
-}

@@ -12,6 +12,12 @@ const REQUESTS_AHEAD = 20n
 /** Tries of one who waits while another process holds some of the balance. */
 const RECALL_TRIES = 4
 
+/** How waiting for money ended. @category models @since 0.1.0 */
+export type HoldAnswer =
+  | { readonly _tag: "Held"; readonly amount: bigint }
+  | { readonly _tag: "Insufficient"; readonly available: bigint }
+  | { readonly _tag: "Unavailable" }
+
 /** Who waits for money, first come first served. @category models @since 0.1.0 */
 export interface Waiter {
   readonly amount: bigint
@@ -44,6 +50,9 @@ export class Lease {
   /** Balance that nobody leased, as the database last said. */
   unleased = 0n
   lastUsed = 0
+  /** Charged in a UTC day, as the database last said, and which day that was. */
+  daySpent = 0n
+  day = -1
   /** Spent here since the last refill, for sizing the next. */
   spent = 0n
   spentSince = 0
@@ -110,6 +119,12 @@ export class Lease {
     return sum > 0n ? sum : 0n
   }
 
+  /** By how much a day's spending, with all that is held and not yet written, passes a cap. */
+  beyondCap(cap: bigint, today: number): bigint {
+    const spent = (this.day === today ? this.daySpent : 0n) + this.held + this.pending
+    return spent > cap ? spent - cap : 0n
+  }
+
   /** Serves who waits from a refill, and refuses who cannot be served from all that is there. */
   answer(total: { readonly elsewhere: bigint; readonly direct: boolean }): void {
     this.recalling = false
@@ -125,6 +140,12 @@ export class Lease {
       this.serve(true)
     }
     this.direct = total.direct || this.waiters.length > 0
+  }
+
+  /** What a waiter is told, in words that need no lease to understand. */
+  toAnswer(held: bigint | "insufficient" | "unavailable"): HoldAnswer {
+    if (held === "insufficient") return { _tag: "Insufficient", available: this.reachable }
+    return held === "unavailable" ? { _tag: "Unavailable" } : { _tag: "Held", amount: held }
   }
 
   refuse(why: "insufficient" | "unavailable"): void {

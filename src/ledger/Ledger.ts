@@ -8,6 +8,7 @@ import type { AccountId } from "../../schemas/Account.ts"
 import {
   AccountNotFound,
   type Balance,
+  DailyCapReached,
   InsufficientCredits,
   type LedgerCheck,
   type LedgerEntry,
@@ -114,12 +115,30 @@ const fromDatabase = (cause: unknown): LedgerError => {
 const make = (committer: Committer): Ledger["Service"] => {
   const { book } = committer
 
-  const hold = (request: HoldRequest): Effect.Effect<Hold, LedgerError> =>
+  const acquire = (request: HoldRequest): Effect.Effect<Hold, LedgerError> =>
     Effect.suspend(() => {
       const { accountId, amount, minimum, rid } = request
       if (committer.tryHold(accountId, amount)) return Effect.succeed({ accountId, rid, amount })
       return Effect.map(waitForHold(request, minimum), (held): Hold => ({ accountId, rid, amount: MoneyValue.make(held) }))
     })
+
+  /** What was held counts against the day's cap: the part beyond it is given back, or all where less would not do. */
+  const withinCap = (request: HoldRequest, held: Hold): Effect.Effect<Hold, LedgerError> =>
+    Effect.suspend(() => {
+      if (request.dailyUsd === "none") return Effect.succeed(held)
+      const beyond = committer.beyondCap(held.accountId, request.dailyUsd)
+      if (beyond === 0n || held.amount === 0n) return Effect.succeed(held)
+      const amount = MoneyValue.make(held.amount - beyond)
+      if (amount >= request.minimum) {
+        committer.release(held.accountId, beyond)
+        return Effect.succeed({ ...held, amount })
+      }
+      committer.release(held.accountId, held.amount)
+      return Effect.fail(new LedgerError({ reason: new DailyCapReached({ cap: request.dailyUsd, required: request.minimum }) }))
+    })
+
+  const hold = (request: HoldRequest): Effect.Effect<Hold, LedgerError> =>
+    Effect.flatMap(acquire(request), (held) => withinCap(request, held))
 
   const waitForHold = Effect.fnUntraced(function* (request: HoldRequest, minimum: Money) {
     const answer = yield* committer.wait(request.accountId, request.amount, minimum)

@@ -45,7 +45,9 @@ const LeaseTotals = Schema.Struct({
   elsewhere: Amount,
   unleased: Amount,
   direct: Schema.Boolean,
-  recall: Schema.Boolean
+  recall: Schema.Boolean,
+  /** Charged in the present UTC day. */
+  spent: Amount
 })
 /** A node's absolute standing with one account. @category models @since 0.1.0 */
 export type LeaseTotals = typeof LeaseTotals.Type

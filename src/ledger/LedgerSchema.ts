@@ -15,6 +15,8 @@ const tables = [
     purchased numeric NOT NULL DEFAULT 0 CHECK (purchased >= 0),
     leased numeric NOT NULL DEFAULT 0 CHECK (leased >= 0),
     recall_until timestamptz,
+    day date,
+    day_spent numeric NOT NULL DEFAULT 0,
     CHECK (leased <= allowance + purchased)
   ) WITH (fillfactor = 50)`,
   `CREATE TABLE ledger_nodes (
@@ -139,7 +141,8 @@ BEGIN
       'elsewhere', (a.leased - coalesce(l.granted - l.returned - l.settled, 0))::text,
       'unleased', (a.allowance + a.purchased - a.leased)::text,
       'direct', coalesce((v_direct->>a.id)::boolean, false),
-      'recall', coalesce(a.recall_until > clock_timestamp(), false)
+      'recall', coalesce(a.recall_until > clock_timestamp(), false),
+      'spent', CASE WHEN a.day = (clock_timestamp() AT TIME ZONE 'UTC')::date THEN a.day_spent ELSE 0 END::text
     )), '[]'::jsonb)
     FROM accounts a LEFT JOIN leases l ON l.account = a.id AND l.node = p_node WHERE a.id = ANY (v_ids)
   );
@@ -184,7 +187,9 @@ BEGIN
     UPDATE leases l SET settled = l.settled + m.leased_part FROM moved m WHERE l.account = m.account AND l.node = p_node AND m.leased_part > 0
     RETURNING l.account
   )
-  UPDATE accounts a SET allowance = a.allowance + m.d_allowance, purchased = a.purchased + m.d_purchased, leased = a.leased - m.leased_part
+  UPDATE accounts a SET allowance = a.allowance + m.d_allowance, purchased = a.purchased + m.d_purchased, leased = a.leased - m.leased_part,
+    day = (clock_timestamp() AT TIME ZONE 'UTC')::date,
+    day_spent = CASE WHEN a.day = (clock_timestamp() AT TIME ZONE 'UTC')::date THEN a.day_spent ELSE 0 END - m.d_allowance - m.d_purchased
   FROM moved m WHERE a.id = m.account;
 END $$`
 

@@ -105,6 +105,26 @@ export const ledgerContract = (name: string, database: Database) =>
         assert.strictEqual((yield* balance(id)).available, Money.zero)
       }))
 
+    test("a day's spending and what is held stay within the cap of the day", () =>
+      Effect.gen(function* () {
+        const id = yield* account("10")
+        const ledger = yield* Ledger
+        const capped = (amount: string, minimum: string) =>
+          ledger.hold({
+            accountId: id,
+            rid: `cap-${Math.random()}`,
+            amount: Money.usd(amount),
+            minimum: Money.usd(minimum),
+            dailyUsd: Money.usd("1")
+          })
+        yield* settle(yield* capped("0.6", "0.6"), "0.5")
+        const open = yield* capped("0.4", "0.4")
+        assert.strictEqual((yield* Effect.flip(capped("0.2", "0.2"))).reason._tag, "DailyCapReached")
+        assert.strictEqual((yield* capped("0.2", "0.05")).amount, Money.usd("0.1"))
+        yield* settle(open, "0")
+        assert.deepInclude(yield* balance(id), { available: Money.usd("9.4"), held: Money.usd("0.1") })
+      }))
+
     test("a hold without a bound takes what there is, at least its minimum", () =>
       Effect.gen(function* () {
         const id = yield* account("0.05")
@@ -225,6 +245,33 @@ export const ledgerContract = (name: string, database: Database) =>
           const { allowance, held, purchased } = yield* balance(id)
           assert.strictEqual(held, 0n)
           assert.strictEqual(allowance + purchased, (started.get(id) ?? 0n) - (spent.get(id) ?? 0n))
+        }
+      }))
+
+    test("a process that is taken for dead in the middle of it all goes on under a new number, and overspends nothing", () =>
+      Effect.gen(function* () {
+        const ledger = yield* Ledger
+        const sql = yield* SqlClient.SqlClient
+        for (let round = 0; round < 10; round++) {
+          const id = yield* account("0.5")
+          let spent = 0n
+          let steps = 0
+          const step = Effect.fnUntraced(function* () {
+            const share = Math.random()
+            const amount = Money.make(BigInt(Math.ceil(Math.random() * 20_000_000_000)))
+            const held = yield* Effect.result(
+              ledger.hold({ accountId: id, rid: `fence-${id}-${steps}`, amount, minimum: amount, dailyUsd: "none" })
+            )
+            if (held._tag === "Failure") return
+            if (share < 0.5) yield* Effect.sleep(Math.floor(share * 10))
+            if (++steps === 20) yield* sql`SELECT ledger_release(${ledger.node()}::text::bigint)`
+            if (share > 0.85) return yield* ledger.release(held.success)
+            const cost = Money.make((amount * BigInt(Math.floor(share * 1_000))) / 1_000n)
+            spent += cost
+            yield* ledger.settle({ ...held.success, rid: `${held.success.rid}-${Math.random()}` }, { ...charge("0"), cost })
+          })
+          yield* Effect.forEach(Array.from({ length: 250 }), step, { concurrency: 40 })
+          assert.strictEqual((yield* balance(id)).purchased, Money.usd("0.5") - spent)
         }
       }))
 
