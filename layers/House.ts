@@ -52,7 +52,7 @@ export const services = (settings: Settings, secrets: Secrets, incarnation: Inca
     Layer.provide(ProviderAdapters.layer.pipe(Layer.provide(transport))),
     Layer.provideMerge(catalog)
   )
-  const ledger = Ledger.layer({ flushMs: settings.ledgerFlushMs, incarnation })
+  const ledger = Ledger.layer({ incarnation })
   const accounts = Layer.unwrap(
     Effect.map(Fernet.make(secrets.keyEncryptionKeys), (fernet) => Accounts.layer({ environment: settings.environment, fernet }))
   )

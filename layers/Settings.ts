@@ -30,6 +30,7 @@ export interface Settings {
   readonly idleTimeoutMs: number
   readonly breakerFailures: number
   readonly breakerRecoveryMs: number
+  /** A bound that the ledger stays below: it writes as soon as no other write is under way. */
   readonly ledgerFlushMs: number
   readonly trustProxy: number
   readonly maxBodyBytes: number

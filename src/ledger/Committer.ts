@@ -11,8 +11,6 @@ import * as LedgerBook from "./LedgerBook.ts"
 
 /** Times are milliseconds. @category models @since 0.1.0 */
 export interface CommitterOptions {
-  /** Longest wait of a settlement for its group. */
-  readonly flushMs: number
   /** This process, as others of its host can tell whether it lives. */
   readonly incarnation: {
     readonly host: string

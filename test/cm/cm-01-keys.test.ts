@@ -77,7 +77,7 @@ describe("keys at rest", () => {
   )
 })
 
-const ledger = Ledger.layer({ flushMs: 5, incarnation: { host: "keys", process: "keys", isGone: () => false } })
+const ledger = Ledger.layer({ incarnation: { host: "keys", process: "keys", isGone: () => false } })
 const accounts = Layer.unwrap(Effect.map(Fernet.make([ringKey(9)]), (fernet) => Accounts.layer({ environment: "test", fernet })))
 const house = Layer.mergeAll(Identity.layer({ adminKey: Redacted.make("admin") }), accounts).pipe(
   Layer.provideMerge(

@@ -14,7 +14,7 @@ type Database = Layer.Layer<SqlClient.SqlClient, unknown>
 
 let names = 0
 const incarnation = (isGone: (process: string) => boolean = () => false) => ({ host: "tests", process: `p${names++}`, isGone })
-const ledgerOf = (isGone?: (process: string) => boolean) => Ledger.layer({ flushMs: 5, incarnation: incarnation(isGone) })
+const ledgerOf = (isGone?: (process: string) => boolean) => Ledger.layer({ incarnation: incarnation(isGone) })
 
 const charge = (cost: string) => ({
   _tag: "Charge" as const,
