@@ -78,82 +78,80 @@ const isPriced = (pricing: Pricing | null, free: boolean): pricing is Pricing =>
 const MEMO_SIZE = 4_096
 
 const make = (data: CatalogData, registry: ProviderRegistry["Service"]): Catalog["Service"] => {
-  const byId = new Map(data.models.map((entry) => [entry.model.id, entry]))
-  const byNative = new Map<string, string>()
-  const byNativeLower = new Map<string, string>()
-  for (const { model } of data.models) {
-    for (const { nativeId } of model.providers) {
-      if (!byNative.has(nativeId)) byNative.set(nativeId, model.id)
-      const lower = nativeId.toLowerCase()
-      if (!byNativeLower.has(lower)) byNativeLower.set(lower, model.id)
+  const index = new Index(data, registry)
+  const models = data.models.map(withPrices)
+  return Catalog.of({
+    canonical: (name) => index.canonical(name),
+    candidates: (name, preference) => Effect.suspend(() => toEffect(name, index.route(name, preference))),
+    models: Effect.succeed(models)
+  })
+}
+
+const toEffect = (name: string, found: Route | CatalogError): Effect.Effect<ReadonlyArray<Candidate>, CatalogError> => {
+  if (found instanceof CatalogError) return Effect.fail(found)
+  if (!found.isDefault) return Effect.succeed(found.candidates)
+  const model = found.candidates[0]?.model.id ?? name
+  return Effect.as(Metric.update(Metric.withAttributes(defaulted, { model }), 1), found.candidates)
+}
+
+/** Names to models and models to routes, looked up without a scan. */
+class Index {
+  private readonly aliases: ReadonlyMap<string, string>
+  private readonly registry: ProviderRegistry["Service"]
+  private readonly byId: ReadonlyMap<string, CatalogModel>
+  private readonly byNative = new Map<string, string>()
+  private readonly byNativeLower = new Map<string, string>()
+  private readonly memo = new Map<string, Route | CatalogError>()
+
+  constructor(data: CatalogData, registry: ProviderRegistry["Service"]) {
+    this.aliases = data.aliases
+    this.registry = registry
+    this.byId = new Map(data.models.map((entry) => [entry.model.id, entry]))
+    for (const { model } of data.models) {
+      for (const { nativeId } of model.providers) {
+        if (!this.byNative.has(nativeId)) this.byNative.set(nativeId, model.id)
+        const lower = nativeId.toLowerCase()
+        if (!this.byNativeLower.has(lower)) this.byNativeLower.set(lower, model.id)
+      }
     }
   }
 
-  const canonical = (name: string): string => {
+  canonical(name: string): string {
     const lower = name.toLowerCase()
-    if (byId.has(lower)) return lower
-    const alias = data.aliases.get(lower)
-    if (alias !== undefined) return alias
-    const native = byNative.get(name) ?? byNativeLower.get(lower)
-    if (native !== undefined) return native
+    if (this.byId.has(lower)) return lower
+    const known = this.aliases.get(lower) ?? this.byNative.get(name) ?? this.byNativeLower.get(lower)
+    if (known !== undefined) return known
     // `groq/llama-…`: a provider's slug before an id that it knows.
     const slash = lower.indexOf("/")
-    if (slash > 0 && registry.get(lower.slice(0, slash)) !== undefined) {
-      const rest = lower.slice(slash + 1)
-      if (byId.has(rest)) return rest
-      return data.aliases.get(rest) ?? byNativeLower.get(rest) ?? name
-    }
-    return name
+    if (slash <= 0 || this.registry.get(lower.slice(0, slash)) === undefined) return name
+    const rest = lower.slice(slash + 1)
+    return this.byId.has(rest) ? rest : (this.aliases.get(rest) ?? this.byNativeLower.get(rest) ?? name)
   }
 
-  const detect = (name: string, model: Model): string | null => {
-    const serving = allowedProviders(model)
-    const formed = detectProvider(name)
-    if (formed !== null && serving.includes(formed)) return formed
-    // A canonical id may begin like a provider's slug and means no provider by it.
-    if (byId.has(name.toLowerCase())) return null
-    const bySlug = registry.get(name.slice(0, Math.max(0, name.indexOf("/"))).toLowerCase())?.definition.slug
-    if (bySlug !== undefined && serving.includes(bySlug)) return bySlug
-    // A provider's own spelling points to that provider.
-    return model.providers.find((provider) => provider.nativeId === name && serving.includes(provider.slug))?.slug ?? null
+  route(name: string, preference: ProviderPreference | null): Route | CatalogError {
+    if (preference !== null) return this.workOut(name, preference)
+    const known = this.memo.get(name)
+    if (known !== undefined) return known
+    const worked = this.workOut(name, preference)
+    if (this.memo.size >= MEMO_SIZE) this.memo.clear()
+    this.memo.set(name, worked)
+    return worked
   }
 
-  const checkPreference = (model: Model, preference: ProviderPreference): CatalogError | null => {
-    const unknown = [...preference.order, ...preference.only].find((slug) => registry.get(slug) === undefined)
-    if (unknown !== undefined) return invalidRoute(`There is no provider \`${unknown}\`. GET /v1/providers lists them.`, "provider")
-    const serving = allowedProviders(model)
-    const wanted = preference.only.length > 0 ? preference.only : preference.allowFallbacks ? [] : preference.order
-    if (wanted.length > 0 && !wanted.some((slug) => serving.includes(registry.get(slug)?.definition.slug ?? ""))) {
-      return invalidRoute(`\`${model.id}\` is not served by ${wanted.join(", ")}. It is served by ${serving.join(", ")}.`, "provider")
-    }
-    return null
-  }
-
-  const priceAt = (entry: CatalogModel, slug: string): { readonly pricing: Pricing; readonly isDefault: boolean } | null => {
-    const own = entry.model.providers.find((provider) => provider.slug === slug)?.pricing ?? null
-    if (isPriced(own, entry.model.free)) return { pricing: own, isDefault: false }
-    if (isPriced(entry.pricing, entry.model.free)) return { pricing: entry.pricing, isDefault: false }
-    return isPremium(entry.model) ? null : { pricing: DEFAULT_PRICING, isDefault: true }
-  }
-
-  const canonicalSlugs = (slugs: ReadonlyArray<string>) => slugs.map((slug) => registry.get(slug)?.definition.slug ?? slug)
-
-  const workOut = (name: string, preference: ProviderPreference | null): Route | CatalogError => {
+  private workOut(name: string, preference: ProviderPreference | null): Route | CatalogError {
     if (/^router(:|$)/i.test(name)) return invalidRoute(`\`${name}\`: routers are not available yet. Name a model.`, "model")
-    const entry = byId.get(canonical(name))
+    const entry = this.byId.get(this.canonical(name))
     if (entry === undefined) return new CatalogError({ reason: new ModelNotFound({ model: name }) })
     const { model } = entry
-    const refused = preference === null ? null : checkPreference(model, preference)
+    const refused = preference === null ? null : this.checkPreference(model, preference)
     if (refused !== null) return refused
-    const wanted =
-      preference === null ? null : { ...preference, order: canonicalSlugs(preference.order), only: canonicalSlugs(preference.only) }
     const slugs = order(model, {
-      chain: registry.chain,
-      detected: detect(name, model),
+      chain: this.registry.chain,
+      detected: this.detect(name, model),
       org: orgProviders[model.org] ?? [],
-      preference: wanted
+      preference: preference === null ? null : { ...preference, order: this.slugs(preference.order), only: this.slugs(preference.only) }
     })
-    const active = slugs.filter((slug) => registry.get(slug)?.active === true)
+    const active = slugs.filter((slug) => this.registry.get(slug)?.active === true)
     if (active.length === 0) return new CatalogError({ reason: new NoActiveProvider({ model: model.id, providers: slugs }) })
     let isDefault = false
     const candidates = active.flatMap((slug): ReadonlyArray<Candidate> => {
@@ -167,28 +165,40 @@ const make = (data: CatalogData, registry: ProviderRegistry["Service"]): Catalog
     return { candidates, isDefault }
   }
 
-  const memo = new Map<string, Route | CatalogError>()
-  const route = (name: string, preference: ProviderPreference | null): Route | CatalogError => {
-    if (preference !== null) return workOut(name, preference)
-    const known = memo.get(name)
-    if (known !== undefined) return known
-    const worked = workOut(name, preference)
-    if (memo.size >= MEMO_SIZE) memo.clear()
-    memo.set(name, worked)
-    return worked
+  /** The provider that a name points to, among those that may serve the model. */
+  private detect(name: string, model: Model): string | null {
+    const serving = allowedProviders(model)
+    const formed = detectProvider(name)
+    if (formed !== null && serving.includes(formed)) return formed
+    // A canonical id may begin like a provider's slug and means no provider by it.
+    if (this.byId.has(name.toLowerCase())) return null
+    const bySlug = this.registry.get(name.slice(0, Math.max(0, name.indexOf("/"))).toLowerCase())?.definition.slug
+    if (bySlug !== undefined && serving.includes(bySlug)) return bySlug
+    // A provider's own spelling points to that provider.
+    return model.providers.find((provider) => provider.nativeId === name && serving.includes(provider.slug))?.slug ?? null
   }
 
-  const candidates = (name: string, preference: ProviderPreference | null): Effect.Effect<ReadonlyArray<Candidate>, CatalogError> =>
-    Effect.suspend(() => {
-      const found = route(name, preference)
-      if (found instanceof CatalogError) return Effect.fail(found)
-      const counted = found.isDefault
-        ? Metric.update(Metric.withAttributes(defaulted, { model: found.candidates[0]?.model.id ?? name }), 1)
-        : Effect.void
-      return Effect.as(counted, found.candidates)
-    })
+  private checkPreference(model: Model, preference: ProviderPreference): CatalogError | null {
+    const unknown = [...preference.order, ...preference.only].find((slug) => this.registry.get(slug) === undefined)
+    if (unknown !== undefined) return invalidRoute(`There is no provider \`${unknown}\`. GET /v1/providers lists them.`, "provider")
+    const serving = allowedProviders(model)
+    const wanted = preference.only.length > 0 ? preference.only : preference.allowFallbacks ? [] : preference.order
+    if (wanted.length === 0 || this.slugs(wanted).some((slug) => serving.includes(slug))) return null
+    return invalidRoute(`\`${model.id}\` is not served by ${wanted.join(", ")}. It is served by ${serving.join(", ")}.`, "provider")
+  }
 
-  return Catalog.of({ canonical, candidates, models: Effect.succeed(data.models.map((entry) => withPrices(entry))) })
+  /** Providers' other names as their slugs. */
+  private slugs(names: ReadonlyArray<string>): ReadonlyArray<string> {
+    return names.map((name) => this.registry.get(name)?.definition.slug ?? name)
+  }
+}
+
+/** A provider's own price, else the model's, else the default where that may be. */
+const priceAt = (entry: CatalogModel, slug: string): { readonly pricing: Pricing; readonly isDefault: boolean } | null => {
+  const own = entry.model.providers.find((provider) => provider.slug === slug)?.pricing ?? null
+  if (isPriced(own, entry.model.free)) return { pricing: own, isDefault: false }
+  if (isPriced(entry.pricing, entry.model.free)) return { pricing: entry.pricing, isDefault: false }
+  return isPremium(entry.model) ? null : { pricing: DEFAULT_PRICING, isDefault: true }
 }
 
 interface Route {
