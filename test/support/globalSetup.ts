@@ -24,6 +24,8 @@ export default async (project: TestProject): Promise<() => Promise<void>> => {
   const stop = async () => {
     for (const service of running.splice(0)) await service.stop()
   }
+  // A signal ends the process through its exit, where the services are ended too.
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.once(signal, () => process.exit(1))
   try {
     project.provide("databaseUrl", await bring("Postgres", process.env["TEST_DATABASE_URL"], startPostgres))
     project.provide("redisUrl", await bring("Redis", process.env["TEST_REDIS_URL"], startRedis))

@@ -69,6 +69,10 @@ export const startServer = async (env: Readonly<Record<string, string>>): Promis
     env: { PATH: process.env["PATH"] ?? "", PORT: "0", ADMIN_API_KEY: ADMIN_KEY, LOG_LEVEL: "Warn", ...env },
     stdio: ["ignore", "pipe", "pipe"]
   })
+  // A server does not outlive the tests, however they end.
+  const end = () => child.kill("SIGKILL")
+  process.once("exit", end)
+  child.once("exit", () => process.off("exit", end))
   let output = ""
   for (const stream of [child.stdout, child.stderr])
     stream?.on("data", (chunk: Buffer) => (output = (output + chunk.toString()).slice(-100_000)))

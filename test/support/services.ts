@@ -74,6 +74,14 @@ const until = async (what: string, ready: () => boolean | Promise<boolean>, chil
   }
 }
 
+/** A server does not outlive the process that started it, however that ends. */
+const tie = (child: ChildProcess): ChildProcess => {
+  const end = () => child.kill("SIGKILL")
+  process.once("exit", end)
+  child.once("exit", () => process.off("exit", end))
+  return child
+}
+
 const collect = (child: ChildProcess): (() => string) => {
   let text = ""
   for (const stream of [child.stdout, child.stderr])
@@ -115,7 +123,7 @@ export const startPostgres = async (options: { readonly port?: number } = {}): P
     "-c",
     "max_connections=200"
   ]
-  const child = spawn(join(programs, "postgres"), args, { ...user, cwd: "/", stdio: ["ignore", "pipe", "pipe"] })
+  const child = tie(spawn(join(programs, "postgres"), args, { ...user, cwd: "/", stdio: ["ignore", "pipe", "pipe"] }))
   const log = collect(child)
   await until("Postgres", () => log().includes("ready to accept connections"), child, log)
   return {
@@ -161,9 +169,11 @@ export const startRedis = async (options: { readonly port?: number } = {}): Prom
   needRedis()
   const port = options.port ?? (await freePort())
   const work = mkdtempSync(join(tmpdir(), "sluice-redis-"))
-  const child = spawn("redis-server", ["--port", String(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", work], {
-    stdio: ["ignore", "pipe", "pipe"]
-  })
+  const child = tie(
+    spawn("redis-server", ["--port", String(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", work], {
+      stdio: ["ignore", "pipe", "pipe"]
+    })
+  )
   const log = collect(child)
   await until("Redis", () => log().includes("Ready to accept connections"), child, log)
   return {
