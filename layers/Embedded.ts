@@ -7,6 +7,8 @@ import { join } from "node:path"
 import { Effect, Layer } from "effect"
 import { CounterStore } from "../src/limits/CounterStore.ts"
 import * as DirectoryLock from "./DirectoryLock.ts"
+import * as ElapsedTime from "./ElapsedTime.ts"
+import * as FileJournals from "./FileJournals.ts"
 import * as House from "./House.ts"
 import * as PGlite from "./PGlite.ts"
 import type { Secrets } from "./Secrets.ts"
@@ -19,9 +21,14 @@ const COUNTERS = 100_000
 export const services = (settings: Settings, secrets: Secrets) => {
   const name = DirectoryLock.currentProcess()
   // The directory's lock says that no other process has this database: whoever else it names is gone.
-  const incarnation = { host: "embedded", process: name, isGone: (other: string) => other !== name }
+  const isGone = (other: string) => other !== name
+  const ledger = {
+    incarnation: { host: "embedded", process: name, isGone },
+    journals: FileJournals.make(join(settings.dataDir, "journal"), isGone),
+    stopwatch: ElapsedTime.stopwatch
+  }
   const database = Layer.unwrap(Effect.map(DirectoryLock.acquire(settings.dataDir), () => PGlite.layer(join(settings.dataDir, "postgres"))))
-  return House.services(settings, secrets, incarnation).pipe(
+  return House.services(settings, secrets, ledger).pipe(
     Layer.provideMerge(database),
     Layer.provideMerge(CounterStore.layerMemory({ size: COUNTERS }))
   )

@@ -17,6 +17,7 @@ import { Accounts } from "../src/identity/Accounts.ts"
 import { AuthCache } from "../src/identity/AuthCache.ts"
 import * as Fernet from "../src/identity/Fernet.ts"
 import { Identity } from "../src/identity/Identity.ts"
+import type { CommitterOptions } from "../src/ledger/Committer.ts"
 import { Idempotency } from "../src/ledger/Idempotency.ts"
 import { Ledger } from "../src/ledger/Ledger.ts"
 import { KeyLimits } from "../src/limits/KeyLimits.ts"
@@ -31,18 +32,11 @@ import type { Secrets } from "./Secrets.ts"
 import type { Settings } from "./Settings.ts"
 import * as UndiciTransport from "./UndiciTransport.ts"
 
-/** How this process is told apart from others that share the database. @category models @since 0.1.0 */
-export interface Incarnation {
-  readonly host: string
-  readonly process: string
-  readonly isGone: (process: string) => boolean
-}
-
 /** The version that `/health` shows. @category models @since 0.1.0 */
 export const VERSION = "0.1.0"
 
 /** Every service of the gateway; needs a database (`SqlClient`) and a `CounterStore`. @category layers @since 0.1.0 */
-export const services = (settings: Settings, secrets: Secrets, incarnation: Incarnation) => {
+export const services = (settings: Settings, secrets: Secrets, ledgerOptions: CommitterOptions) => {
   const registry = ProviderRegistry.layer(settings.providers)
   const catalog = Catalog.layer.pipe(Layer.provideMerge(registry))
   const breakers = Breakers.layer({ failures: settings.breakerFailures, recoveryMs: settings.breakerRecoveryMs })
@@ -52,7 +46,7 @@ export const services = (settings: Settings, secrets: Secrets, incarnation: Inca
     Layer.provide(ProviderAdapters.layer.pipe(Layer.provide(transport))),
     Layer.provideMerge(catalog)
   )
-  const ledger = Ledger.layer({ incarnation })
+  const ledger = Ledger.layer(ledgerOptions)
   const accounts = Layer.unwrap(
     Effect.map(Fernet.make(secrets.keyEncryptionKeys), (fernet) => Accounts.layer({ environment: settings.environment, fernet }))
   )

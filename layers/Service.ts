@@ -3,9 +3,12 @@
  *
  * @since 0.1.0
  */
+import { join } from "node:path"
 import { Layer, type Redacted } from "effect"
 import { CounterStore } from "../src/limits/CounterStore.ts"
 import * as DirectoryLock from "./DirectoryLock.ts"
+import * as ElapsedTime from "./ElapsedTime.ts"
+import * as FileJournals from "./FileJournals.ts"
 import * as House from "./House.ts"
 import * as Postgres from "./Postgres.ts"
 import * as RedisCounters from "./RedisCounters.ts"
@@ -16,9 +19,13 @@ const COUNTERS = 100_000
 
 /** @category layers @since 0.1.0 */
 export const services = (settings: Settings, secrets: Secrets, databaseUrl: Redacted.Redacted) => {
-  const incarnation = { host: DirectoryLock.currentHost(), process: DirectoryLock.currentProcess(), isGone: DirectoryLock.isGone }
+  const ledger = {
+    incarnation: { host: DirectoryLock.currentHost(), process: DirectoryLock.currentProcess(), isGone: DirectoryLock.isGone },
+    journals: FileJournals.make(join(settings.dataDir, "journal")),
+    stopwatch: ElapsedTime.stopwatch
+  }
   const counters = settings.redisUrl === null ? CounterStore.layerMemory({ size: COUNTERS }) : RedisCounters.layer(settings.redisUrl)
-  return House.services(settings, secrets, incarnation).pipe(
+  return House.services(settings, secrets, ledger).pipe(
     Layer.provideMerge(Postgres.layer({ url: databaseUrl })),
     Layer.provideMerge(counters)
   )

@@ -6,7 +6,7 @@
 import { Effect, Layer, Schedule } from "effect"
 import { Migrator } from "effect/sql"
 import { createIdentity } from "../identity/IdentitySchema.ts"
-import { createLedger } from "../ledger/LedgerSchema.ts"
+import { createLedger, extendLedger } from "../ledger/LedgerSchema.ts"
 import { createRequests } from "../usage/RequestLogSchema.ts"
 
 const run = Migrator.make({})({
@@ -14,7 +14,8 @@ const run = Migrator.make({})({
   loader: Migrator.fromRecord({
     "0001_ledger": createLedger,
     "0002_identity": createIdentity,
-    "0003_requests": createRequests
+    "0003_requests": createRequests,
+    "0004_ledger": extendLedger
   })
 })
 

@@ -4,20 +4,23 @@
  *
  * @since 0.1.0
  */
-import { Clock, Deferred, Effect, Fiber, Latch, Metric, Schedule } from "effect"
-import { messageOf } from "../database/Failures.ts"
+import { Clock, Deferred, Effect, Fiber, Latch, Metric, Schedule, type Scope } from "effect"
+import { isDataError, messageOf } from "../database/Failures.ts"
+import * as Batch from "./Batch.ts"
+import type { Journal, Journals } from "./Journal.ts"
+import { Keeper } from "./Keeper.ts"
 import { type HoldAnswer, Lease, type Waiter } from "./Lease.ts"
-import * as LedgerBook from "./LedgerBook.ts"
+import type { LeaseTotals, LedgerBook } from "./LedgerBook.ts"
+import * as Reclaim from "./Reclaim.ts"
+import * as Stopwatch from "./Stopwatch.ts"
 
 /** Times are milliseconds. @category models @since 0.1.0 */
 export interface CommitterOptions {
-  /** This process, as others of its host can tell whether it lives. */
-  readonly incarnation: {
-    readonly host: string
-    readonly process: string
-    /** Whether a process of this host is surely gone. */
-    readonly isGone: (process: string) => boolean
-  }
+  readonly incarnation: Reclaim.Incarnation
+  /** Where ends are kept while the database is away; null keeps them in memory alone. */
+  readonly journals?: Journals | null
+  /** Defaults to the clock's time. */
+  readonly stopwatch?: Stopwatch.Stopwatch
   readonly leaseTtlMs?: number
   readonly heartbeatMs?: number
   readonly reclaimAfterMs?: number
@@ -25,82 +28,64 @@ export interface CommitterOptions {
   readonly idleReturnMs?: number
 }
 
-/** One end of a request. @category models @since 0.1.0 */
-export interface SettleInput {
-  readonly account: string
-  readonly kind: "charge" | "refund"
-  readonly rid: string
-  readonly cost: bigint
-  readonly hold: bigint
-  readonly model: string
-  readonly provider: string | null
-  readonly price: object | null
-  readonly usage: object | null
-}
-
-interface PendingSettle {
-  readonly row: LedgerBook.SettleRow
-  readonly fromLease: bigint
-  readonly done: Deferred.Deferred<void>
-}
-
-interface Batch {
-  readonly number: number
-  readonly payload: LedgerBook.BatchPayload
-  readonly settles: ReadonlyArray<PendingSettle>
-  readonly returns: ReadonlyArray<readonly [Lease, bigint]>
-  readonly wants: ReadonlyArray<Lease>
-}
-
 const BATCH = 256
 /** A commit that took longer is sent again; its outcome is not known. */
 const COMMIT_TIMEOUT = 5_000
 const RETRY_PAUSE = 100
 const HEARTBEAT = 5_000
+const LEASE_TTL = 60_000
+const IDLE_RETURN = 2_000
+const SETTLE_WAIT = 1_000
+/** The longest that a request runs. */
+const MAX_REQUEST = 600_000
 const CLOSE_TIMEOUT = 10_000
 const PENDING_MAX = 50_000
 const WAITERS_MAX = 10_000
 /** Until an account is asked for again while another process holds some of its balance. */
 const RECALL_PAUSE = 40
-
-const unsecured = Metric.counter("sluice_ledger_unsecured_total", {
-  description: "Ends told before their settlement was durable",
+const quarantined = Metric.counter("sluice_ledger_quarantined_total", {
+  description: "Settlements that the database can never take",
   incremental: true
 })
 const batches = Metric.counter("sluice_ledger_batches_total", { description: "Batches committed", incremental: true })
 
 interface Parts {
   readonly options: CommitterOptions
-  readonly book: Effect.Success<typeof LedgerBook.make>
+  readonly book: LedgerBook
+  readonly bookId: string
+  readonly journal: Journal | null
   readonly clock: Clock.Clock
   readonly node: string
 }
 
 /** The leases of this process, and the batches that keep them true. @category models @since 0.1.0 */
 export class Committer {
-  readonly book: Parts["book"]
-  private readonly options: CommitterOptions
-  private readonly clock: Clock.Clock
+  private readonly parts: Parts
   private readonly ttl: number
+  private readonly stopwatch: Stopwatch.Stopwatch
   private node: string
   private lastBatch = 0
-  private sentAt: number
-  private acknowledgedAt: number
+  /** Time since the last batch was sent, and since the last acknowledged one was. */
+  private sinceSent: () => number
+  private sinceAcknowledged: () => number
   private closing = false
   private readonly leases = new Map<string, Lease>()
   /** Leases that the next batch looks at. */
   private readonly dirty = new Set<Lease>()
-  private readonly queue: Array<PendingSettle> = []
+  private readonly queue: Array<Batch.PendingSettle> = []
+  /** Settles of the batch under way. */
+  private sending: ReadonlyArray<Batch.PendingSettle> = []
+  private readonly keeper: Keeper
   private readonly wake = Latch.makeUnsafe(false)
 
-  constructor({ book, clock, node, options }: Parts) {
-    this.book = book
-    this.options = options
-    this.clock = clock
-    this.node = node
-    this.ttl = options.leaseTtlMs ?? 60_000
-    this.sentAt = this.now()
-    this.acknowledgedAt = this.sentAt
+  constructor(parts: Parts) {
+    this.parts = parts
+    this.node = parts.node
+    this.keeper = new Keeper(parts.journal)
+    this.ttl = parts.options.leaseTtlMs ?? LEASE_TTL
+    this.stopwatch = parts.options.stopwatch ?? Stopwatch.ofClock(parts.clock)
+    this.sinceSent = this.stopwatch()
+    this.sinceAcknowledged = this.sinceSent
   }
 
   /** Holds from what is leased, at once; false when it takes a refill. */
@@ -131,15 +116,16 @@ export class Committer {
     })
   }
 
-  /** Ends a hold; `done` is told when the end is durable. */
-  settle(input: SettleInput, done: Deferred.Deferred<void>): void {
+  /** Ends a hold; what it gives is waited for by `secure`. */
+  settle(input: Batch.SettleInput): Batch.PendingSettle {
     const lease = this.leaseOf(input.account)
     const fromLease = lease.settle(input.hold, input.cost)
     lease.lastUsed = this.now()
-    const { cost, hold, ...row } = input
-    this.queue.push({ row: { ...row, cost: String(cost), hold: String(hold), fromLease: String(fromLease) }, fromLease, done })
+    const pending = Batch.pending(input, fromLease)
+    this.queue.push(pending)
     lease.serve(false)
     this.ask(lease)
+    return pending
   }
 
   /** Gives a hold back: nothing was served. */
@@ -156,18 +142,18 @@ export class Committer {
 
   /** By how much what an account spent and holds today passes a cap. */
   beyondCap(account: string, cap: bigint): bigint {
-    return this.leases.get(account)?.beyondCap(cap, this.today()) ?? 0n
+    return this.leases.get(account)?.beyondCap(cap, this.now()) ?? 0n
   }
 
   get nodeNumber(): string {
     return this.node
   }
 
-  /** Waits until a settlement is durable, within reason: the caller is not kept from the answer by our trouble. */
-  secure(done: Deferred.Deferred<void>): Effect.Effect<void> {
-    return Effect.timeoutOrElse(Deferred.await(done), {
-      duration: this.options.settleWaitMs ?? 1_000,
-      orElse: () => Metric.update(unsecured, 1)
+  /** Waits until a settlement is durable: in the database, or after a while in the journal. */
+  secure(settled: Batch.PendingSettle): Effect.Effect<void> {
+    return Effect.timeoutOrElse(Deferred.await(settled.done), {
+      duration: this.parts.options.settleWaitMs ?? SETTLE_WAIT,
+      orElse: () => this.keeper.keep([settled])
     })
   }
 
@@ -181,27 +167,18 @@ export class Committer {
 
   /** Looks after what no request does: idle leases, leases of processes that are gone, and that this one is seen to live. */
   readonly beat: Effect.Effect<void> = Effect.suspend(() => {
-    const idleBefore = this.now() - (this.options.idleReturnMs ?? 2_000)
     for (const lease of this.leases.values()) {
-      if (lease.amount > 0n && lease.lastUsed <= idleBefore) this.dirty.add(lease)
+      if (lease.amount > 0n && this.isIdle(lease)) this.dirty.add(lease)
       if (lease.isEmpty) this.leases.delete(lease.account)
     }
     this.wake.openUnsafe()
-    return this.reap
+    return this.reclaim
   })
 
-  /** Leases of processes that are surely gone, and of those that were silent for too long. */
-  readonly reap: Effect.Effect<void> = Effect.suspend(() => {
-    const { host, isGone, process } = this.options.incarnation
-    const silence = this.options.reclaimAfterMs ?? this.ttl + 1.1 * 600_000 + 10_000
-    const { book } = this
-    const self = this
-    return Effect.gen(function* () {
-      for (const other of yield* book.liveNodes(host)) {
-        if (other.id !== self.node && other.process !== process && isGone(other.process)) yield* book.release(other.id)
-      }
-      for (const other of yield* book.silentNodes(Math.ceil(silence))) if (other.id !== self.node) yield* book.release(other.id)
-    }).pipe(Effect.catch((error) => Effect.logWarning(`Leases of other processes could not be looked at: ${brief(error)}`)))
+  readonly reclaim: Effect.Effect<void> = Effect.suspend(() => {
+    const { book, bookId, options } = this.parts
+    const silenceMs = options.reclaimAfterMs ?? this.ttl + 1.1 * MAX_REQUEST + 10_000
+    return Reclaim.reclaim({ book, bookId, journals: options.journals ?? null, incarnation: options.incarnation, silenceMs }, this.node)
   })
 
   /** Writes everything that is owed, gives every lease back and says that this process is gone. */
@@ -212,26 +189,32 @@ export class Committer {
     const drain: Effect.Effect<void> = Effect.suspend(() =>
       this.queue.length > 0 || this.dirty.size > 0 ? Effect.andThen(this.turn(), drain) : Effect.void
     )
-    return Effect.andThen(drain, Effect.ignore(this.book.release(this.node)))
+    return Effect.andThen(drain, Effect.ignore(Effect.suspend(() => this.parts.book.takeOver(this.node, []))))
   }).pipe(
     Effect.interruptible,
     Effect.timeoutOrElse({
       duration: CLOSE_TIMEOUT,
-      orElse: () => Effect.logError(`${this.queue.length} settlements could not be written before the end`)
+      orElse: () => {
+        const owed = [...this.sending, ...this.queue]
+        return Effect.andThen(
+          Effect.logError(`The database is away: ${owed.length} settlements are kept in the journal until the next start`),
+          this.keeper.keep(owed)
+        )
+      }
     })
   )
 
   private now(): number {
-    return this.clock.currentTimeMillisUnsafe()
-  }
-
-  private today(): number {
-    return Math.floor(this.now() / 86_400_000)
+    return this.parts.clock.currentTimeMillisUnsafe()
   }
 
   /** Past this the others may take our leases for lost: nothing more is granted from them. */
   private inTime(): boolean {
-    return this.now() < this.acknowledgedAt + 0.9 * this.ttl
+    return this.sinceAcknowledged() < 0.9 * this.ttl
+  }
+
+  private isIdle(lease: Lease): boolean {
+    return lease.lastUsed <= this.now() - (this.parts.options.idleReturnMs ?? IDLE_RETURN)
   }
 
   private leaseOf(account: string): Lease {
@@ -264,61 +247,50 @@ export class Committer {
     })
   }
 
-  private collect(): Batch | null {
+  private collect(): Batch.Batch | null {
     const settles = this.queue.splice(0, BATCH)
     const returns: Array<readonly [Lease, bigint]> = []
     const wants: Array<Lease> = []
-    const idleBefore = this.now() - (this.options.idleReturnMs ?? 2_000)
     // Rows in key order, so that several processes never lock in opposite orders.
     for (const lease of [...this.dirty].sort((a, b) => (a.account < b.account ? -1 : 1))) {
       if (lease.waiters.length > 0) wants.push(lease)
-      else if (lease.free > 0n && (lease.direct || lease.recall || this.closing || (lease.held === 0n && lease.lastUsed <= idleBefore))) {
+      else if (lease.free > 0n && (lease.direct || lease.recall || this.closing || (lease.held === 0n && this.isIdle(lease)))) {
         returns.push([lease, lease.free])
       }
     }
     this.dirty.clear()
-    const due = this.now() - this.sentAt >= (this.options.heartbeatMs ?? HEARTBEAT)
+    const due = this.sinceSent() >= (this.parts.options.heartbeatMs ?? HEARTBEAT)
     if (settles.length === 0 && returns.length === 0 && wants.length === 0 && !due) return null
     for (const [lease, amount] of returns) lease.returning += amount
-    const payload = {
-      settles: settles.map((pending) => pending.row),
-      returns: returns.map(([lease, amount]) => ({ account: lease.account, amount: String(amount) })),
-      wants: wants.map((lease) => {
-        const want = lease.want()
-        return {
-          account: lease.account,
-          least: String(want.least),
-          most: String(want.most),
-          target: String(lease.target(want.most, this.now()))
-        }
-      })
-    }
-    return { number: this.lastBatch + 1, payload, settles, returns, wants }
+    return Batch.make(this.lastBatch + 1, settles, returns, wants, this.now())
   }
 
-  private send(batch: Batch): Effect.Effect<void> {
+  private send(batch: Batch.Batch): Effect.Effect<void> {
     return Effect.suspend(() => {
-      this.sentAt = this.now()
-      return Effect.timeout(this.book.commit(this.node, batch.number, batch.payload), COMMIT_TIMEOUT)
-    }).pipe(
-      Effect.flatMap((totals) => {
-        this.acknowledgedAt = this.sentAt
-        this.lastBatch = batch.number
-        this.acknowledge(batch, totals)
-        return Metric.update(batches, 1)
-      }),
-      Effect.catch((error) => this.recover(batch, messageOf(error)))
-    )
+      this.sending = batch.settles
+      const sinceSent = this.stopwatch()
+      this.sinceSent = sinceSent
+      return Effect.timeout(this.parts.book.commit(this.node, batch.number, batch.payload), COMMIT_TIMEOUT).pipe(
+        Effect.flatMap((totals) => {
+          this.sinceAcknowledged = sinceSent
+          this.lastBatch = batch.number
+          this.acknowledge(batch, totals)
+          return Effect.andThen(Metric.update(batches, 1), this.keeper.written(batch.settles, this.now()))
+        })
+      )
+    }).pipe(Effect.catch((error) => this.recover(batch, error)))
   }
 
   /** The outcome is not known, or the database is away: the same batch again, until it is. */
-  private recover(batch: Batch, message: string): Effect.Effect<void> {
+  private recover(batch: Batch.Batch, error: unknown): Effect.Effect<void> {
+    const message = messageOf(error)
     if (message.includes("ledger: fenced") || message.includes("ledger: regressed")) {
       return Effect.andThen(
         this.startAnew(),
         Effect.suspend(() => this.send({ ...batch, number: 1 }))
       )
     }
+    if (isDataError(error)) return this.isolate(batch, message)
     // What is free in a lease is still granted; who needs more is told that the trouble is ours.
     this.refuseAll("unavailable")
     return Effect.logWarning(`A ledger batch will be sent again: ${message.slice(0, 300)}`).pipe(
@@ -327,17 +299,47 @@ export class Committer {
     )
   }
 
-  /** Another process thinks us dead, or the database forgot: begin anew under a new number; what is queued settles late. */
+  /** A row of the batch can never be written. Nothing of it was applied: halves are tried, and the culprit is set aside. */
+  private isolate(batch: Batch.Batch, reason: string): Effect.Effect<void> {
+    const [settled, ...others] = batch.settles
+    if (settled === undefined) {
+      for (const [lease, amount] of batch.returns) lease.returning -= amount
+      for (const lease of batch.wants) lease.refuse("unavailable")
+      return Effect.logError(`The database refuses what leases ask for: ${reason.slice(0, 300)}`)
+    }
+    if (others.length > 0 || batch.returns.length > 0 || batch.wants.length > 0) {
+      const [first, second] = Batch.split(batch)
+      return Effect.andThen(
+        this.send(first),
+        Effect.suspend(() => this.send({ ...second, number: this.lastBatch + 1 }))
+      )
+    }
+    return Effect.logError(`The end of ${settled.row.rid} can never be written and is set aside: ${reason.slice(0, 300)}`).pipe(
+      Effect.andThen(
+        Effect.retry(this.parts.book.quarantine(this.node, settled.row, reason), { schedule: Schedule.spaced(RETRY_PAUSE), times: 600 })
+      ),
+      Effect.catch(() => Effect.logError(`The end of ${settled.row.rid} is lost`)),
+      Effect.andThen(Effect.sync(() => this.acknowledge(batch, []))),
+      Effect.andThen(Effect.andThen(Metric.update(quarantined, 1), this.keeper.written(batch.settles, this.now())))
+    )
+  }
+
+  /**
+   * Another process thinks us dead, or the database forgot: begin anew under a new number. What is queued settles late, and
+   * what was written lately is sent again: a request that is in the book already is passed over.
+   */
   private startAnew(): Effect.Effect<void> {
-    const { host, process } = this.options.incarnation
+    const { book, options } = this.parts
+    const { host, process } = options.incarnation
     return Effect.logError("The ledger lost its lease and starts anew").pipe(
-      Effect.andThen(Effect.ignore(this.book.release(this.node))),
-      Effect.andThen(Effect.retry(this.book.register(host, process), { schedule: Schedule.spaced(RETRY_PAUSE) })),
+      Effect.andThen(Effect.ignore(Effect.suspend(() => book.takeOver(this.node, [])))),
+      Effect.andThen(Effect.retry(book.register(host, process), { schedule: Schedule.spaced(RETRY_PAUSE) })),
       Effect.map((node) => {
         this.node = node
         this.lastBatch = 0
         // What is held stands on nothing now: `free` is below zero by it, until it ends or is leased anew.
         for (const lease of this.leases.values()) lease.amount = 0n
+        this.queue.push(...this.keeper.again())
       }),
       Effect.orDie
     )
@@ -347,17 +349,12 @@ export class Committer {
    * Takes a batch's outcome. Whoever is told something may go on at once and hold again, so first every lease is true,
    * and only then is anybody told.
    */
-  private acknowledge(batch: Batch, totals: ReadonlyArray<LedgerBook.LeaseTotals>): void {
+  private acknowledge(batch: Batch.Batch, totals: ReadonlyArray<LeaseTotals>): void {
+    const now = this.now()
+    this.sending = []
     for (const settled of batch.settles) this.leaseOf(settled.row.account).pending -= settled.fromLease
     for (const [lease, amount] of batch.returns) lease.returning -= amount
-    for (const total of totals) {
-      const lease = this.leaseOf(total.account)
-      lease.amount = total.lease
-      lease.unleased = total.unleased
-      lease.daySpent = total.spent
-      lease.day = this.today()
-      lease.recall = total.recall && total.elsewhere > 0n
-    }
+    for (const total of totals) this.leaseOf(total.account).take(total, now)
     const asked = new Set(batch.wants)
     for (const total of totals) {
       const lease = this.leaseOf(total.account)
@@ -376,16 +373,18 @@ export class Committer {
 }
 
 /** Registers this process, takes over from those that are gone, and commits until the Scope closes. @category constructors @since 0.1.0 */
-export const make = Effect.fnUntraced(function* (options: CommitterOptions) {
-  const book = yield* LedgerBook.make
+export const make = Effect.fnUntraced(function* (
+  book: LedgerBook,
+  options: CommitterOptions
+): Effect.fn.Return<Committer, unknown, Scope.Scope> {
   const clock = yield* Clock.Clock
+  const bookId = yield* book.id
   const node = yield* book.register(options.incarnation.host, options.incarnation.process)
-  const committer = new Committer({ book, clock, node, options })
-  yield* committer.reap
+  const journal = options.journals == null ? null : yield* options.journals.open(bookId, node)
+  const committer = new Committer({ book, bookId, clock, journal, node, options })
+  yield* committer.reclaim
   const loop = yield* Effect.forkScoped(committer.run)
   yield* Effect.forkScoped(Effect.forever(Effect.andThen(Effect.sleep(options.heartbeatMs ?? HEARTBEAT), committer.beat)))
   yield* Effect.addFinalizer(() => Effect.andThen(Fiber.interrupt(loop), committer.close))
   return committer
 })
-
-const brief = (error: unknown): string => messageOf(error).slice(0, 300)

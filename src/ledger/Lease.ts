@@ -4,6 +4,8 @@
  * @since 0.1.0
  */
 
+import type { LeaseTotals } from "./LedgerBook.ts"
+
 /** The most that one refill of a busy account brings: 5 USD. */
 const LEASE_MAX = 5_000_000_000_000n
 /** A refill is to last this long at the present rate of spending, in milliseconds. */
@@ -50,9 +52,9 @@ export class Lease {
   /** Balance that nobody leased, as the database last said. */
   unleased = 0n
   lastUsed = 0
-  /** Charged in a UTC day, as the database last said, and which day that was. */
-  daySpent = 0n
-  day = -1
+  /** Charged in the UTC day that ends at `dayEnds`, as the database last said. */
+  private daySpent = 0n
+  private dayEnds = 0
   /** Spent here since the last refill, for sizing the next. */
   spent = 0n
   spentSince = 0
@@ -120,9 +122,18 @@ export class Lease {
   }
 
   /** By how much a day's spending, with all that is held and not yet written, passes a cap. */
-  beyondCap(cap: bigint, today: number): bigint {
-    const spent = (this.day === today ? this.daySpent : 0n) + this.held + this.pending
+  beyondCap(cap: bigint, now: number): bigint {
+    const spent = (now < this.dayEnds ? this.daySpent : 0n) + this.held + this.pending
     return spent > cap ? spent - cap : 0n
+  }
+
+  /** Takes what the database says of this account. */
+  take(total: LeaseTotals, now: number): void {
+    this.amount = total.lease
+    this.unleased = total.unleased
+    this.daySpent = total.spent
+    this.dayEnds = now + total.dayLeft
+    this.recall = total.recall && total.elsewhere > 0n
   }
 
   /** Serves who waits from a refill, and refuses who cannot be served from all that is there. */

@@ -3,7 +3,7 @@
  *
  * @since 0.1.0
  */
-import { Context, Deferred, Effect, Layer } from "effect"
+import { Context, Effect, Layer } from "effect"
 import type { AccountId } from "../../schemas/Account.ts"
 import {
   AccountNotFound,
@@ -21,6 +21,8 @@ import * as MoneyValue from "../../schemas/Money.ts"
 import type { Usage } from "../../schemas/Usage.ts"
 import { messageOf } from "../database/Failures.ts"
 import { type Committer, type CommitterOptions, make as makeCommitter } from "./Committer.ts"
+import * as LedgerBook from "./LedgerBook.ts"
+import * as LedgerReads from "./LedgerReads.ts"
 import { encodePricing } from "./Pricing.ts"
 
 /** What to set aside for one request. @category models @since 0.1.0 */
@@ -84,6 +86,13 @@ export class Ledger extends Context.Service<
     /** Gives a hold back without an entry: nothing was served and nobody is at fault. */
     readonly release: (hold: Hold) => Effect.Effect<void>
     readonly grant: (grant: Grant) => Effect.Effect<LedgerEntry, LedgerError>
+    /**
+     * Begins a period of an account's allowance: what was left of the last is lost, the full amount is there. Once for each
+     * name of a period.
+     */
+    readonly renew: (accountId: AccountId, full: Money, period: string) => Effect.Effect<void, LedgerError>
+    /** Ends what is left of an earlier period's allowance and was on lease when that ended. */
+    readonly trim: Effect.Effect<void, LedgerError>
     readonly balance: (accountId: AccountId) => Effect.Effect<Balance, LedgerError>
     /** Newest first; `cursor` is what the page before gave as `next`. */
     readonly entries: (
@@ -97,7 +106,14 @@ export class Ledger extends Context.Service<
   }
 >()("sluice/ledger/Ledger") {
   /** The ledger over the database; closing it settles everything, gives its leases back and says that it is gone. */
-  static readonly layer = (options: CommitterOptions) => Layer.effect(this, Effect.map(makeCommitter(options), make))
+  static readonly layer = (options: CommitterOptions) =>
+    Layer.effect(
+      this,
+      Effect.gen(function* () {
+        const committer = yield* makeCommitter(yield* LedgerBook.make, options)
+        return Ledger.of({ ...make(yield* LedgerReads.make, committer), ...holds(committer) })
+      })
+    )
 }
 
 const unavailable = (message: string) => new LedgerError({ reason: new LedgerUnavailable({ message }) })
@@ -112,9 +128,8 @@ const fromDatabase = (cause: unknown): LedgerError => {
   return unavailable("the database did not answer")
 }
 
-const make = (committer: Committer): Ledger["Service"] => {
-  const { book } = committer
-
+/** Holds and how they end: all that happens in memory. @category constructors @since 0.1.0 */
+export const holds = (committer: Committer): Pick<Ledger["Service"], "hold" | "settle" | "release"> => {
   const acquire = (request: HoldRequest): Effect.Effect<Hold, LedgerError> =>
     Effect.suspend(() => {
       const { accountId, amount, minimum, rid } = request
@@ -150,51 +165,52 @@ const make = (committer: Committer): Ledger["Service"] => {
   })
 
   const settle = (held: Hold, settlement: Settlement): Effect.Effect<void> =>
-    Effect.flatMap(Deferred.make<void>(), (done) => {
+    Effect.suspend(() => {
       const charge = settlement._tag === "Charge"
-      committer.settle(
-        {
-          account: held.accountId,
-          kind: charge ? "charge" : "refund",
-          rid: held.rid,
-          cost: charge ? settlement.cost : 0n,
-          hold: held.amount,
-          model: settlement.model,
-          provider: settlement.provider,
-          price: charge ? encodePricing(settlement.pricing) : null,
-          usage: charge ? settlement.usage : { why: settlement.why }
-        },
-        done
-      )
-      return committer.secure(done)
+      const settled = committer.settle({
+        account: held.accountId,
+        kind: charge ? "charge" : "refund",
+        rid: held.rid,
+        cost: charge ? settlement.cost : 0n,
+        hold: held.amount,
+        model: settlement.model,
+        provider: settlement.provider,
+        price: charge ? encodePricing(settlement.pricing) : null,
+        usage: charge ? settlement.usage : { why: settlement.why }
+      })
+      return committer.secure(settled)
     })
 
-  return Ledger.of({
-    hold,
-    settle,
-    release: (held) => Effect.sync(() => committer.release(held.accountId, held.amount)),
-    open: (accountId) => Effect.asVoid(Effect.mapError(book.open(accountId), fromDatabase)),
-    grant: (grant) =>
-      Effect.mapError(book.grant(grant.accountId, grant.kind, grant.allowance, grant.purchased, grant.reference), fromDatabase),
-    balance: Effect.fnUntraced(function* (accountId) {
-      const row = yield* Effect.mapError(book.balance(accountId), fromDatabase)
-      if (row === null) return yield* new LedgerError({ reason: new AccountNotFound({ accountId }) })
-      const held = MoneyValue.make(committer.heldOf(accountId))
-      const available = row.allowance + row.purchased - held
-      return {
-        allowance: MoneyValue.make(row.allowance),
-        purchased: MoneyValue.make(row.purchased),
-        held,
-        available: MoneyValue.make(available > 0n ? available : 0n)
-      }
-    }),
-    entries: Effect.fnUntraced(function* (accountId, page) {
-      const before = page.cursor !== null && /^\d{1,18}$/.test(page.cursor) ? page.cursor : null
-      const rows = yield* Effect.mapError(book.entries(accountId, page.limit + 1, before), fromDatabase)
-      const data = rows.slice(0, page.limit)
-      return { data, next: rows.length > page.limit ? (data.at(-1)?.id ?? null) : null }
-    }),
-    node: () => committer.nodeNumber,
-    check: Effect.mapError(book.check, fromDatabase)
-  })
+  return { hold, settle, release: (held) => Effect.sync(() => committer.release(held.accountId, held.amount)) }
 }
+
+const make = (
+  reads: Effect.Success<typeof LedgerReads.make>,
+  committer: Committer
+): Omit<Ledger["Service"], "hold" | "settle" | "release"> => ({
+  open: (accountId) => Effect.asVoid(Effect.mapError(reads.open(accountId), fromDatabase)),
+  grant: (grant) =>
+    Effect.mapError(reads.grant(grant.accountId, grant.kind, grant.allowance, grant.purchased, grant.reference), fromDatabase),
+  renew: (accountId, full, period) => Effect.asVoid(Effect.mapError(reads.renew(accountId, full, period), fromDatabase)),
+  trim: Effect.asVoid(Effect.mapError(reads.trim, fromDatabase)),
+  balance: Effect.fnUntraced(function* (accountId) {
+    const row = yield* Effect.mapError(reads.balance(accountId), fromDatabase)
+    if (row === null) return yield* new LedgerError({ reason: new AccountNotFound({ accountId }) })
+    const held = MoneyValue.make(committer.heldOf(accountId))
+    const available = row.allowance + row.purchased - held
+    return {
+      allowance: MoneyValue.make(row.allowance),
+      purchased: MoneyValue.make(row.purchased),
+      held,
+      available: MoneyValue.make(available > 0n ? available : 0n)
+    }
+  }),
+  entries: Effect.fnUntraced(function* (accountId, page) {
+    const before = page.cursor !== null && /^\d{1,18}$/.test(page.cursor) ? page.cursor : null
+    const rows = yield* Effect.mapError(reads.entries(accountId, page.limit + 1, before), fromDatabase)
+    const data = rows.slice(0, page.limit)
+    return { data, next: rows.length > page.limit ? (data.at(-1)?.id ?? null) : null }
+  }),
+  node: () => committer.nodeNumber,
+  check: Effect.mapError(reads.check, fromDatabase)
+})

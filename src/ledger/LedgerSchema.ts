@@ -84,7 +84,7 @@ const tables = [
  * sent again as it was. Settles take from the node's lease first; what a request used beyond it comes from the part of the
  * balance that nobody leased, as far as that goes.
  */
-const commit = `CREATE FUNCTION ledger_commit(p_node bigint, p_batch bigint, p jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
+const commit = `CREATE OR REPLACE FUNCTION ledger_commit(p_node bigint, p_batch bigint, p jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
 DECLARE
   v_last bigint;
   v_state text;
@@ -142,14 +142,20 @@ BEGIN
       'unleased', (a.allowance + a.purchased - a.leased)::text,
       'direct', coalesce((v_direct->>a.id)::boolean, false),
       'recall', coalesce(a.recall_until > clock_timestamp(), false),
-      'spent', CASE WHEN a.day = (clock_timestamp() AT TIME ZONE 'UTC')::date THEN a.day_spent ELSE 0 END::text
+      'spent', CASE WHEN a.day = (clock_timestamp() AT TIME ZONE 'UTC')::date THEN a.day_spent ELSE 0 END::text,
+      'dayLeft', ceil(extract(epoch FROM date_trunc('day', clock_timestamp() AT TIME ZONE 'UTC') + interval '1 day' - clock_timestamp() AT TIME ZONE 'UTC') * 1000)
     )), '[]'::jsonb)
     FROM accounts a LEFT JOIN leases l ON l.account = a.id AND l.node = p_node WHERE a.id = ANY (v_ids)
   );
 END $$`
 
-const settle = `CREATE FUNCTION ledger_settle(p_node bigint, p_batch bigint, p_settles jsonb) RETURNS void LANGUAGE plpgsql AS $$
+const settle = `CREATE OR REPLACE FUNCTION ledger_settle(p_node bigint, p_batch bigint, p_settles jsonb) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+  v_unknown text;
 BEGIN
+  SELECT x->>'account' INTO v_unknown FROM jsonb_array_elements(p_settles) x
+    WHERE NOT EXISTS (SELECT 1 FROM accounts a WHERE a.id = x->>'account') LIMIT 1;
+  IF FOUND THEN RAISE EXCEPTION 'ledger: no account %', v_unknown USING ERRCODE = 'foreign_key_violation'; END IF;
   WITH given AS (
     SELECT DISTINCT ON (s.rid) s.*
     FROM (SELECT ord, x->>'account' AS account, x->>'kind' AS kind, x->>'rid' AS rid, (x->>'cost')::numeric AS cost,
@@ -193,11 +199,14 @@ BEGIN
   FROM moved m WHERE a.id = m.account;
 END $$`
 
-const release = `CREATE FUNCTION ledger_release(p_node bigint) RETURNS void LANGUAGE plpgsql AS $$
+const takeOver = `CREATE OR REPLACE FUNCTION ledger_take_over(p_node bigint, p_settles jsonb) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
   UPDATE ledger_nodes SET state = 'dead' WHERE id = p_node;
-  PERFORM 1 FROM accounts WHERE id IN (SELECT account FROM leases WHERE node = p_node AND granted - returned - settled > 0)
+  PERFORM 1 FROM accounts WHERE id IN (
+      SELECT account FROM leases WHERE node = p_node AND granted - returned - settled > 0
+      UNION SELECT x->>'account' FROM jsonb_array_elements(p_settles) x)
     ORDER BY id FOR NO KEY UPDATE;
+  IF jsonb_array_length(p_settles) > 0 THEN PERFORM ledger_settle(p_node, 0, p_settles); END IF;
   WITH freed AS (
     UPDATE leases l SET returned = l.returned + o.open
     FROM (SELECT account, granted - returned - settled AS open FROM leases WHERE node = p_node) o
@@ -205,7 +214,7 @@ BEGIN
   ) UPDATE accounts a SET leased = a.leased - f.open FROM freed f WHERE a.id = f.account;
 END $$`
 
-const grant = `CREATE FUNCTION ledger_grant(p_account text, p_kind text, p_allowance numeric, p_purchased numeric, p_reference text) RETURNS bigint
+const grant = `CREATE OR REPLACE FUNCTION ledger_grant(p_account text, p_kind text, p_allowance numeric, p_purchased numeric, p_reference text) RETURNS bigint
 LANGUAGE plpgsql AS $$
 DECLARE
   v_id bigint;
@@ -219,14 +228,77 @@ BEGIN
     OR v_account.allowance + v_account.purchased + p_allowance + p_purchased < v_account.leased THEN
     RAISE EXCEPTION 'ledger: insufficient';
   END IF;
-  UPDATE accounts SET allowance = allowance + p_allowance, purchased = purchased + p_purchased WHERE id = p_account;
+  UPDATE accounts SET allowance = allowance + p_allowance, purchased = purchased + p_purchased,
+    allowance_full = allowance_full + greatest(p_allowance, 0) WHERE id = p_account;
   INSERT INTO entries (account, kind, d_allowance, d_purchased, reference)
     VALUES (p_account, p_kind, p_allowance, p_purchased, p_reference) RETURNING id INTO v_id;
   RETURN v_id;
 END $$`
 
+/**
+ * A period's allowance. What is left of the last one ends with it, as far as no lease has it; `ledger_trim` ends the rest when
+ * it comes back. `allowance_full` is the most that an account's allowance may be in its period.
+ */
+const renew = `CREATE OR REPLACE FUNCTION ledger_renew(p_account text, p_full numeric, p_period text) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+  v accounts%ROWTYPE;
+  v_expired numeric;
+BEGIN
+  SELECT * INTO v FROM accounts WHERE id = p_account FOR NO KEY UPDATE;
+  IF NOT FOUND THEN RAISE EXCEPTION 'ledger: no account'; END IF;
+  IF v.allowance_period = p_period THEN RETURN; END IF;
+  v_expired := least(v.allowance, v.allowance + v.purchased + p_full - v.leased);
+  UPDATE accounts SET allowance = allowance - v_expired + p_full, allowance_full = p_full, allowance_period = p_period,
+    recall_until = CASE WHEN v_expired < v.allowance THEN clock_timestamp() + interval '1 second' ELSE recall_until END
+    WHERE id = p_account;
+  IF v_expired > 0 THEN
+    INSERT INTO entries (account, kind, d_allowance, d_purchased, reference) VALUES (p_account, 'expiry', -v_expired, 0, p_period);
+  END IF;
+  IF p_full > 0 THEN
+    INSERT INTO entries (account, kind, d_allowance, d_purchased, reference) VALUES (p_account, 'allowance', p_full, 0, p_period);
+  END IF;
+END $$`
+
+const trim = `CREATE OR REPLACE FUNCTION ledger_trim() RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+  v record;
+BEGIN
+  FOR v IN
+    SELECT id, allowance_period, least(allowance - allowance_full, allowance + purchased - leased) AS over FROM accounts
+    WHERE allowance > allowance_full AND allowance + purchased > leased ORDER BY id FOR NO KEY UPDATE
+  LOOP
+    UPDATE accounts SET allowance = allowance - v.over WHERE id = v.id;
+    INSERT INTO entries (account, kind, d_allowance, d_purchased, reference)
+      VALUES (v.id, 'expiry', -v.over, 0, v.allowance_period || ' rest ' || clock_timestamp());
+  END LOOP;
+END $$`
+
+const functions = [settle, commit, takeOver, grant, renew, trim]
+
 /** @category migrations @since 0.1.0 */
 export const createLedger = Effect.gen(function* () {
   const sql = yield* SqlClient.SqlClient
-  for (const statement of [...tables, settle, commit, release, grant]) yield* sql.unsafe(statement)
+  for (const statement of [...tables, ...functions]) yield* sql.unsafe(statement)
+})
+
+/** What came after: journals, quarantine, allowances that renew. @category migrations @since 0.1.0 */
+export const extendLedger = Effect.gen(function* () {
+  const sql = yield* SqlClient.SqlClient
+  const statements = [
+    "DROP FUNCTION IF EXISTS ledger_release(bigint)",
+    "ALTER TABLE accounts ADD COLUMN allowance_full numeric, ADD COLUMN allowance_period text",
+    "CREATE INDEX accounts_over_allowance ON accounts (id) WHERE allowance > allowance_full",
+    // Names this database: what a journal keeps for one is never written to another.
+    "CREATE TABLE ledger_book (id text PRIMARY KEY)",
+    "INSERT INTO ledger_book (id) VALUES (gen_random_uuid()::text)",
+    `CREATE TABLE ledger_quarantine (
+      id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+      node bigint NOT NULL,
+      rid text NOT NULL,
+      settle text NOT NULL,
+      reason text NOT NULL,
+      created_at timestamptz NOT NULL DEFAULT clock_timestamp()
+    )`
+  ]
+  for (const statement of [...statements, ...functions]) yield* sql.unsafe(statement)
 })

@@ -1,0 +1,31 @@
+/**
+ * Where ends of requests are kept while the database is away.
+ *
+ * @since 0.1.0
+ */
+import type { Effect, Scope } from "effect"
+import type { SettleRow } from "./LedgerBook.ts"
+
+/** One process's journal. @category models @since 0.1.0 */
+export interface Journal {
+  /** Keeps rows so that they survive this process and this machine's power; false when that cannot be promised. */
+  readonly append: (rows: ReadonlyArray<SettleRow>) => Effect.Effect<boolean>
+  /** The database has everything: begin empty. */
+  readonly clear: Effect.Effect<void>
+}
+
+/** What a process that is gone left. @category models @since 0.1.0 */
+export interface LeftJournal {
+  /** The number under which that process stood in the book. */
+  readonly node: string
+  readonly rows: ReadonlyArray<SettleRow>
+  /** The database has its rows. */
+  readonly remove: Effect.Effect<void>
+}
+
+/** The journals of one host, told apart by the book that they belong to. @category models @since 0.1.0 */
+export interface Journals {
+  readonly open: (book: string, node: string) => Effect.Effect<Journal, never, Scope.Scope>
+  /** Those of processes that are surely gone. */
+  readonly left: (book: string) => Effect.Effect<ReadonlyArray<LeftJournal>>
+}

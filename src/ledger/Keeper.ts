@@ -1,0 +1,63 @@
+/**
+ * What this process remembers of ends, so that neither a database that is away nor one that forgets loses any.
+ *
+ * @since 0.1.0
+ */
+import { Effect, Metric } from "effect"
+import type { PendingSettle } from "./Batch.ts"
+import type { Journal } from "./Journal.ts"
+
+/** What was written this recently (milliseconds) is sent again to a database that may have forgotten it. */
+const RESEND_WINDOW = 60_000
+const RESEND_MAX = 20_000
+
+const unsecured = Metric.counter("sluice_ledger_unsecured_total", {
+  description: "Ends told before their settlement was durable",
+  incremental: true
+})
+const journaled = Metric.counter("sluice_ledger_journaled_total", {
+  description: "Ends kept in the journal because the database did not answer in time",
+  incremental: true
+})
+
+/** @category models @since 0.1.0 */
+export class Keeper {
+  private readonly journal: Journal | null
+  /** Requests whose end is in the journal and not yet in the database. */
+  private readonly inJournal = new Set<string>()
+  /** What was written lately, oldest first. */
+  private readonly recent: Array<{ readonly at: number; readonly settled: PendingSettle }> = []
+
+  constructor(journal: Journal | null) {
+    this.journal = journal
+  }
+
+  /** Keeps ends outside of memory. Without that they are told unsecured: our trouble does not keep a caller from the answer. */
+  keep(settles: ReadonlyArray<PendingSettle>): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      const fresh = settles.filter((settled) => !this.inJournal.has(settled.row.rid))
+      if (fresh.length === 0) return Effect.void
+      if (this.journal === null) return Metric.update(unsecured, fresh.length)
+      for (const settled of fresh) this.inJournal.add(settled.row.rid)
+      return Effect.flatMap(this.journal.append(fresh.map((settled) => settled.row)), (kept) =>
+        Metric.update(kept ? journaled : unsecured, fresh.length)
+      )
+    })
+  }
+
+  /** The database says that it has these. */
+  written(settles: ReadonlyArray<PendingSettle>, now: number): Effect.Effect<void> {
+    for (const settled of settles) this.recent.push({ at: now, settled })
+    let old = Math.max(0, this.recent.length - RESEND_MAX)
+    while (old < this.recent.length && (this.recent[old]?.at ?? now) < now - RESEND_WINDOW) old++
+    if (old > 0) this.recent.splice(0, old)
+    if (this.journal === null || this.inJournal.size === 0) return Effect.void
+    for (const settled of settles) this.inJournal.delete(settled.row.rid)
+    return this.inJournal.size === 0 ? this.journal.clear : Effect.void
+  }
+
+  /** What the database may have forgotten, to be settled again on no lease. */
+  again(): ReadonlyArray<PendingSettle> {
+    return this.recent.splice(0).map(({ settled }) => ({ row: { ...settled.row, fromLease: "0" }, fromLease: 0n, done: settled.done }))
+  }
+}
