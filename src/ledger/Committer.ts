@@ -123,7 +123,7 @@ export class Committer {
     lease.lastUsed = this.now()
     const pending = Batch.pending(input, fromLease)
     this.queue.push(pending)
-    lease.serve(false)
+    if (this.inTime()) lease.serve(false)
     this.ask(lease)
     return pending
   }
@@ -132,7 +132,7 @@ export class Committer {
   release(account: string, amount: bigint): void {
     const lease = this.leaseOf(account)
     lease.held -= amount
-    lease.serve(false)
+    if (this.inTime()) lease.serve(false)
     this.ask(lease)
   }
 
@@ -178,7 +178,12 @@ export class Committer {
   readonly reclaim: Effect.Effect<void> = Effect.suspend(() => {
     const { book, bookId, options } = this.parts
     const silenceMs = options.reclaimAfterMs ?? this.ttl + 1.1 * MAX_REQUEST + 10_000
-    return Reclaim.reclaim({ book, bookId, journals: options.journals ?? null, incarnation: options.incarnation, silenceMs }, this.node)
+    const journals = options.journals ?? null
+    const { incarnation } = options
+    return Effect.timeoutOrElse(Reclaim.reclaim({ book, bookId, journals, incarnation, silenceMs }, this.node), {
+      duration: COMMIT_TIMEOUT,
+      orElse: () => Effect.logWarning("Leases of other processes could not be looked at in time")
+    })
   })
 
   /** Writes everything that is owed, gives every lease back and says that this process is gone. */
@@ -204,8 +209,9 @@ export class Committer {
     })
   )
 
+  /** Milliseconds that go on whatever the wall clock is set to. */
   private now(): number {
-    return this.parts.clock.currentTimeMillisUnsafe()
+    return Number(this.parts.clock.monotonicTimeNanosUnsafe() / 1_000_000n)
   }
 
   /** Past this the others may take our leases for lost: nothing more is granted from them. */
@@ -316,7 +322,10 @@ export class Committer {
     }
     return Effect.logError(`The end of ${settled.row.rid} can never be written and is set aside: ${reason.slice(0, 300)}`).pipe(
       Effect.andThen(
-        Effect.retry(this.parts.book.quarantine(this.node, settled.row, reason), { schedule: Schedule.spaced(RETRY_PAUSE), times: 600 })
+        Effect.retry(Effect.timeout(this.parts.book.quarantine(this.node, settled.row, reason), COMMIT_TIMEOUT), {
+          schedule: Schedule.spaced(RETRY_PAUSE),
+          times: 600
+        })
       ),
       Effect.catch(() => Effect.logError(`The end of ${settled.row.rid} is lost`)),
       Effect.andThen(Effect.sync(() => this.acknowledge(batch, []))),
@@ -332,8 +341,10 @@ export class Committer {
     const { book, options } = this.parts
     const { host, process } = options.incarnation
     return Effect.logError("The ledger lost its lease and starts anew").pipe(
-      Effect.andThen(Effect.ignore(Effect.suspend(() => book.takeOver(this.node, [])))),
-      Effect.andThen(Effect.retry(book.register(host, process), { schedule: Schedule.spaced(RETRY_PAUSE) })),
+      Effect.andThen(Effect.ignore(Effect.suspend(() => Effect.timeout(book.takeOver(this.node, []), COMMIT_TIMEOUT)))),
+      Effect.andThen(
+        Effect.retry(Effect.timeout(book.register(host, process), COMMIT_TIMEOUT), { schedule: Schedule.spaced(RETRY_PAUSE) })
+      ),
       Effect.map((node) => {
         this.node = node
         this.lastBatch = 0
@@ -358,6 +369,8 @@ export class Committer {
     const asked = new Set(batch.wants)
     for (const total of totals) {
       const lease = this.leaseOf(total.account)
+      // An answer that comes too late (this process was stopped, or slept) grants nothing: others may have the money by now.
+      if (!this.inTime()) lease.refuse("unavailable")
       if (asked.delete(lease)) lease.answer(total)
       const restless = lease.waiters.length > 0 ? !lease.recalling : (lease.direct || lease.recall) && lease.free > 0n
       if (restless) this.dirty.add(lease)
@@ -378,8 +391,8 @@ export const make = Effect.fnUntraced(function* (
   options: CommitterOptions
 ): Effect.fn.Return<Committer, unknown, Scope.Scope> {
   const clock = yield* Clock.Clock
-  const bookId = yield* book.id
-  const node = yield* book.register(options.incarnation.host, options.incarnation.process)
+  const bookId = yield* Effect.timeout(book.id, COMMIT_TIMEOUT)
+  const node = yield* Effect.timeout(book.register(options.incarnation.host, options.incarnation.process), COMMIT_TIMEOUT)
   const journal = options.journals == null ? null : yield* options.journals.open(bookId, node)
   const committer = new Committer({ book, bookId, clock, journal, node, options })
   yield* committer.reclaim

@@ -4,9 +4,9 @@
  * @since 0.1.0
  */
 import { Effect } from "effect"
-import { messageOf } from "../database/Failures.ts"
+import { isDataError, messageOf } from "../database/Failures.ts"
 import type { Journals } from "./Journal.ts"
-import type { LedgerBook } from "./LedgerBook.ts"
+import type { LedgerBook, SettleRow } from "./LedgerBook.ts"
 
 /** This process, as others of its host can tell whether it lives. @category models @since 0.1.0 */
 export interface Incarnation {
@@ -44,9 +44,19 @@ export const reclaim = (options: ReclaimOptions, self: string): Effect.Effect<vo
     }
     for (const other of yield* book.silentNodes(Math.ceil(options.silenceMs))) yield* takeOver(other.id)
     for (const journal of left) {
-      yield* book.takeOver(journal.node, journal.rows)
+      yield* settleLeft(book, journal.node, journal.rows)
       yield* journal.remove
       if (journal.rows.length > 0) yield* Effect.logInfo(`${journal.rows.length} settlements of a process that is gone were written`)
     }
   }).pipe(Effect.catch((error) => Effect.logWarning(`Leases of other processes could not be looked at: ${messageOf(error).slice(0, 300)}`)))
 }
+
+/** Settles what a journal kept; a row that can never be written is set aside, so that it does not keep the others. */
+const settleLeft = (book: LedgerBook, node: string, rows: ReadonlyArray<SettleRow>): Effect.Effect<void, unknown> =>
+  Effect.catch(book.takeOver(node, rows), (error) => {
+    const [first, ...others] = rows
+    if (first === undefined || !isDataError(error)) return Effect.fail(error)
+    if (others.length === 0) return Effect.andThen(book.quarantine(node, first, messageOf(error)), book.takeOver(node, []))
+    const half = Math.ceil(rows.length / 2)
+    return Effect.andThen(settleLeft(book, node, rows.slice(0, half)), settleLeft(book, node, rows.slice(half)))
+  })
