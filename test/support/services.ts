@@ -14,6 +14,12 @@ export interface RunningService {
   readonly stop: () => Promise<void>
 }
 
+export interface RunningPostgres extends RunningService {
+  /** Ends it at once, without a checkpoint, as a crash does. */
+  readonly crash: () => Promise<void>
+  readonly restart: () => Promise<void>
+}
+
 const isRoot = process.getuid?.() === 0
 
 export const freePort = (): Promise<number> =>
@@ -89,7 +95,7 @@ const collect = (child: ChildProcess): (() => string) => {
   return () => text
 }
 
-export const startPostgres = async (options: { readonly port?: number } = {}): Promise<RunningService> => {
+export const startPostgres = async (options: { readonly port?: number } = {}): Promise<RunningPostgres> => {
   const work = mkdtempSync(join(tmpdir(), "sluice-postgres-"))
   chmodSync(work, 0o755)
   const user = isRoot ? unprivileged() : {}
@@ -123,12 +129,23 @@ export const startPostgres = async (options: { readonly port?: number } = {}): P
     "-c",
     "max_connections=200"
   ]
-  const child = tie(spawn(join(programs, "postgres"), args, { ...user, cwd: "/", stdio: ["ignore", "pipe", "pipe"] }))
-  const log = collect(child)
-  await until("Postgres", () => log().includes("ready to accept connections"), child, log)
+  const launch = async () => {
+    const child = tie(spawn(join(programs, "postgres"), args, { ...user, cwd: "/", stdio: ["ignore", "pipe", "pipe"] }))
+    const log = collect(child)
+    await until("Postgres", () => log().includes("ready to accept connections"), child, log)
+    return child
+  }
+  let child = await launch()
   return {
     url: `postgres://postgres@127.0.0.1:${port}/postgres`,
     pid: child.pid ?? 0,
+    crash: async () => {
+      child.kill("SIGQUIT")
+      await exited(child)
+    },
+    restart: async () => {
+      child = await launch()
+    },
     stop: async () => {
       child.kill("SIGINT")
       await exited(child)

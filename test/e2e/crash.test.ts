@@ -1,0 +1,233 @@
+/**
+ * Money through real crashes: the server killed at random moments under load, and its database.
+ *
+ * `CRASH_ROUNDS` plays more or fewer rounds.
+ */
+import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
+import { inject } from "vitest"
+import { type MockProvider, startMockProvider } from "../../bench/MockProvider.ts"
+import { freshDatabase } from "../support/database.ts"
+import { pico } from "../support/house.ts"
+import {
+  type Customer,
+  creditsOf,
+  type EntryRow,
+  eventually,
+  jsonCall,
+  newCustomer,
+  type RunningServer,
+  serviceSettings,
+  startServer,
+  temporaryDirectory
+} from "../support/server.ts"
+import { type RunningPostgres, startPostgres } from "../support/services.ts"
+
+const ROUNDS = Number(process.env["CRASH_ROUNDS"] ?? 20)
+const CALLERS = 16
+
+const body = (stream: boolean) =>
+  JSON.stringify({ model: "gpt-4o", max_tokens: 50, stream, messages: [{ role: "user", content: "hello" }] })
+
+/** What callers saw: requests that were answered to the end, by the server's id of them. */
+interface Seen {
+  readonly ended: Array<string>
+  started: number
+}
+
+/** Callers who ask again and again until told to stop; a broken connection is nothing to them. */
+const load = (server: RunningServer, customer: Customer, seen: Seen) => {
+  let running = true
+  const caller = async (index: number) => {
+    while (running) {
+      const stream = index % 2 === 0
+      seen.started++
+      try {
+        const response = await fetch(`${server.url}/v1/chat/completions`, {
+          method: "POST",
+          headers: { authorization: `Bearer ${customer.key}`, "content-type": "application/json" },
+          body: body(stream)
+        })
+        const text = await response.text()
+        const rid = response.headers.get("x-sluice-request-id")
+        if (response.status === 200 && rid !== null && (!stream || text.endsWith("data: [DONE]\n\n"))) seen.ended.push(rid)
+        if (response.status !== 200) await new Promise((resolve) => setTimeout(resolve, 20))
+      } catch {
+        await new Promise((resolve) => setTimeout(resolve, 5))
+      }
+    }
+  }
+  const callers = Array.from({ length: CALLERS }, (_, index) => caller(index))
+  return async () => {
+    running = false
+    await Promise.all(callers)
+  }
+}
+
+const allEntries = async (server: RunningServer, key: string): Promise<ReadonlyArray<EntryRow>> => {
+  const entries: Array<EntryRow> = []
+  let cursor: string | null = null
+  do {
+    const page: { body: { data: ReadonlyArray<EntryRow>; next_cursor: string | null } } = await jsonCall(
+      server.url,
+      key,
+      "GET",
+      `/v1/credits/entries?limit=1000${cursor === null ? "" : `&cursor=${cursor}`}`
+    )
+    entries.push(...page.body.data)
+    cursor = page.body.next_cursor
+  } while (cursor !== null)
+  return entries
+}
+
+/** Everything that was seen is charged once, nothing twice, nothing is held, and the book adds up. */
+const sound = async (server: RunningServer, customer: Customer, seen: Seen) => {
+  await eventually(async () => assert.strictEqual((await creditsOf(server, customer.key)).held_usd, "0.00"), 5_000)
+  const entries = await allEntries(server, customer.key)
+  const charges = entries.filter((entry) => entry.kind === "charge")
+  const charged = new Set(charges.map((entry) => entry.request_id))
+  assert.strictEqual(charged.size, charges.length, "nothing is charged twice")
+  assert.deepStrictEqual(
+    seen.ended.filter((rid) => !charged.has(rid)),
+    [],
+    "whose end was seen is charged"
+  )
+  assert.isAtMost(charges.length, seen.started)
+  const sum = entries.reduce((total, entry) => total + pico(entry.amount_usd), 0n)
+  assert.strictEqual(pico((await creditsOf(server, customer.key)).purchased_usd), sum)
+  assert.deepInclude((await server.admin("GET", "/admin/ledger/check")).body, { ok: true, violations: [] })
+}
+
+const settingsOf = (mock: MockProvider, more: Record<string, string>) => ({
+  OPENAI_API_KEY: "sk-openai",
+  OPENAI_BASE_URL: mock.url,
+  ...more
+})
+
+const wait = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms))
+
+for (const mode of ["embedded", "service"] as const) {
+  describe(`kill -9 in ${mode} mode`, () => {
+    let mock: MockProvider
+    const directory = temporaryDirectory()
+    beforeAll(async () => {
+      mock = await startMockProvider()
+      mock.script({ times: 1_000_000, chunks: 3, chunkDelayMs: 3 })
+    })
+    afterAll(async () => {
+      await mock?.close()
+      directory.remove()
+    })
+
+    it(`${ROUNDS} rounds at random moments under load: 0 charges lost, 0 twice, no hold left`, async () => {
+      const database = mode === "embedded" ? {} : serviceSettings(await freshDatabase(inject("databaseUrl")))
+      const settings = settingsOf(mock, { ...database, DATA_DIR: directory.path })
+      const seen: Seen = { ended: [], started: 0 }
+      let server = await startServer(settings)
+      const customer = await newCustomer(server, { balanceUsd: "1000" })
+      for (let round = 0; round < ROUNDS; round++) {
+        const stop = load(server, customer, seen)
+        await wait(80 + Math.random() * 400)
+        await server.stop("SIGKILL")
+        await stop()
+        server = await startServer(settings)
+        if (round % 5 === 4 || round === ROUNDS - 1) await sound(server, customer, seen)
+      }
+      assert.isAbove(seen.ended.length, ROUNDS * 5)
+      await server.stop()
+    }, 240_000)
+  })
+}
+
+describe("a database that dies under load", () => {
+  let mock: MockProvider
+  let postgres: RunningPostgres
+  const directory = temporaryDirectory()
+  beforeAll(async () => {
+    mock = await startMockProvider()
+    mock.script({ times: 1_000_000, chunks: 3, chunkDelayMs: 3 })
+    postgres = await startPostgres()
+  })
+  afterAll(async () => {
+    await mock?.close()
+    await postgres?.stop()
+    directory.remove()
+  })
+
+  const metric = async (server: RunningServer, name: string): Promise<number> => {
+    const text = await (await fetch(`${server.url}/metrics`)).text()
+    return Number(new RegExp(`^${name}(?:\\{[^}]*\\})? (\\S+)$`, "m").exec(text)?.[1] ?? 0)
+  }
+
+  it("is restarted three times: answers go on from what is leased, ends are kept, none is lost", async () => {
+    const settings = settingsOf(mock, { ...serviceSettings(await freshDatabase(postgres.url)), DATA_DIR: directory.path })
+    const server = await startServer(settings)
+    const customer = await newCustomer(server, { balanceUsd: "1000" })
+    const seen: Seen = { ended: [], started: 0 }
+    const stop = load(server, customer, seen)
+    await wait(500)
+    for (let round = 0; round < 3; round++) {
+      await postgres.crash()
+      const before = seen.ended.length
+      await wait(2_500)
+      assert.isAbove(seen.ended.length, before, "requests are served while the database is away")
+      await postgres.restart()
+      await wait(700)
+    }
+    await stop()
+    assert.isAbove(await metric(server, "sluice_ledger_journaled_total"), 0)
+    assert.strictEqual(await metric(server, "sluice_ledger_unsecured_total"), 0)
+    await eventually(() => sound(server, customer, seen), 10_000)
+    assert.strictEqual(await server.stop(), 0)
+  }, 120_000)
+
+  it("takes the server with it: what the journal kept is charged by the next start", async () => {
+    const settings = settingsOf(mock, { ...serviceSettings(await freshDatabase(postgres.url)), DATA_DIR: directory.path })
+    const server = await startServer(settings)
+    const customer = await newCustomer(server, { balanceUsd: "1000" })
+    const seen: Seen = { ended: [], started: 0 }
+    const stop = load(server, customer, seen)
+    await wait(500)
+    await postgres.crash()
+    const before = seen.ended.length
+    await wait(2_500)
+    assert.isAbove(seen.ended.length, before)
+    await server.stop("SIGKILL")
+    await stop()
+    await postgres.restart()
+    const again = await startServer(settings)
+    await sound(again, customer, seen)
+    await again.stop()
+  }, 120_000)
+})
+
+describe("two replicas on one database", () => {
+  it("serve exactly the 20 of 200 requests that the account can pay for", async () => {
+    const mock = await startMockProvider()
+    const directories = [temporaryDirectory(), temporaryDirectory()]
+    const database = serviceSettings(await freshDatabase(inject("databaseUrl")), inject("redisUrl"))
+    const replicas: Array<RunningServer> = []
+    try {
+      for (const directory of directories) replicas.push(await startServer(settingsOf(mock, { ...database, DATA_DIR: directory.path })))
+      const [first] = replicas
+      if (first === undefined) return assert.fail("no replica")
+      // Each may cost 2 prompt tokens and 100 output tokens: 0.001005 USD.
+      const poor = await newCustomer(first, { balanceUsd: "0.0201" })
+      mock.script({ times: 500, headDelayMs: 150, usage: { prompt_tokens: 2, completion_tokens: 100, total_tokens: 102 } })
+      const ask = { model: "gpt-4o", messages: [{ role: "user", content: "hello" }], max_tokens: 100 }
+      const answers = await Promise.all(
+        Array.from({ length: 200 }, (_, i) =>
+          jsonCall(replicas[i % 2]?.url ?? first.url, poor.key, "POST", "/v1/chat/completions", ask).then((answer) => answer.status)
+        )
+      )
+      assert.strictEqual(answers.filter((status) => status === 200).length, 20)
+      assert.strictEqual(answers.filter((status) => status === 402).length, 180)
+      assert.strictEqual(mock.calls().length, 20)
+      for (const replica of replicas) assert.strictEqual(pico((await creditsOf(replica, poor.key)).available_usd), 0n)
+      assert.deepInclude((await first.admin("GET", "/admin/ledger/check")).body, { ok: true, violations: [] })
+    } finally {
+      for (const replica of replicas) await replica.stop()
+      await mock.close()
+      for (const directory of directories) directory.remove()
+    }
+  }, 60_000)
+})
