@@ -85,7 +85,7 @@ export const ledgerContract = (name: string, database: Database) =>
         assert.strictEqual((yield* balance(id)).available, Money.usd("0.925"))
       }))
 
-    test("allowance pays before purchased credits, in one step across both", () =>
+    test("CM-6.2.1 CM-6.2.2 allowance pays before purchased credits, in one step across both", () =>
       Effect.gen(function* () {
         const id = yield* account("1", "0.3")
         yield* settle(yield* hold(id, "0.5"), "0.2")
@@ -273,6 +273,62 @@ export const ledgerContract = (name: string, database: Database) =>
           yield* Effect.forEach(Array.from({ length: 250 }), step, { concurrency: 40 })
           assert.strictEqual((yield* balance(id)).purchased, Money.usd("0.5") - spent)
         }
+      }))
+
+    test("an end that can never be written is set aside and told by the check, and keeps no other", () =>
+      Effect.gen(function* () {
+        const id = yield* account("1")
+        const ledger = yield* Ledger
+        const sql = yield* SqlClient.SqlClient
+        const holds = yield* Effect.forEach(Array.from({ length: 20 }), () => hold(id, "0.01"))
+        yield* Effect.forEach(
+          holds,
+          (held, index) => ledger.settle(held, { ...charge("0.01"), model: index === 13 ? "no\u0000 text" : "org/model" }),
+          { concurrency: "unbounded" }
+        )
+        assert.deepInclude(yield* balance(id), { available: Money.usd("0.81"), held: Money.zero })
+        const check = yield* ledger.check
+        assert.deepStrictEqual(
+          check.violations.map(({ detail, invariant }) => [invariant, detail.includes(holds[13]?.rid ?? "?")]),
+          [["I5", true]]
+        )
+        yield* sql`DELETE FROM ledger_quarantine`
+      }))
+
+    test("CM-6.2.4 at its renewal the allowance becomes the full amount: what was left is lost, not added", () =>
+      Effect.gen(function* () {
+        const id = yield* account("1")
+        const ledger = yield* Ledger
+        yield* ledger.renew(id, Money.usd("150"), "2026-11")
+        yield* ledger.renew(id, Money.usd("150"), "2026-11")
+        yield* settle(yield* hold(id, "40"), "40")
+        assert.deepInclude(yield* balance(id), { allowance: Money.usd("110"), purchased: Money.usd("1") })
+        yield* ledger.renew(id, Money.usd("150"), "2026-12")
+        assert.deepInclude(yield* balance(id), { allowance: Money.usd("150"), purchased: Money.usd("1") })
+        assert.deepStrictEqual(
+          (yield* entries(id)).slice(0, 2).map(({ allowance_usd, kind, reference }) => [kind, allowance_usd, reference]),
+          [
+            ["allowance", "150.00", "2026-12"],
+            ["expiry", "-110.00", "2026-12"]
+          ]
+        )
+      }))
+
+    test("an allowance that ends while some of it is on lease ends with the lease, and the purchased part is never touched", () =>
+      Effect.gen(function* () {
+        const id = yield* account("1")
+        const ledger = yield* Ledger
+        yield* ledger.renew(id, Money.usd("3"), "first")
+        const open = yield* hold(id, "3.5")
+        yield* ledger.renew(id, Money.zero, "downgrade")
+        const during = yield* balance(id)
+        assert.isTrue(during.allowance + during.purchased >= Money.usd("3.5"), "what is held is there")
+        yield* settle(open, "0.5")
+        yield* Effect.sleep(100)
+        yield* ledger.trim
+        assert.deepInclude(yield* balance(id), { allowance: Money.zero, purchased: Money.usd("1") })
+        yield* ledger.trim
+        assert.deepInclude(yield* balance(id), { available: Money.usd("1") })
       }))
 
     test("entries cannot be changed or taken away", () =>
