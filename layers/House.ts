@@ -5,6 +5,8 @@
  */
 import { Effect, Layer } from "effect"
 import { SecureRandom } from "effect/crypto"
+import { Purchases } from "../src/billing/Purchases.ts"
+import { StripeInbox } from "../src/billing/StripeInbox.ts"
 import { Catalog } from "../src/catalog/Catalog.ts"
 import * as Migrations from "../src/database/Migrations.ts"
 import { Gateway } from "../src/Gateway.ts"
@@ -17,6 +19,10 @@ import { Accounts } from "../src/identity/Accounts.ts"
 import { AuthCache } from "../src/identity/AuthCache.ts"
 import * as Fernet from "../src/identity/Fernet.ts"
 import { Identity } from "../src/identity/Identity.ts"
+import { Keys } from "../src/identity/Keys.ts"
+import { Partners } from "../src/identity/Partners.ts"
+import { Renewals } from "../src/identity/Renewals.ts"
+import { Trials } from "../src/identity/Trials.ts"
 import type { CommitterOptions } from "../src/ledger/Committer.ts"
 import { Idempotency } from "../src/ledger/Idempotency.ts"
 import { Ledger } from "../src/ledger/Ledger.ts"
@@ -30,6 +36,7 @@ import { RequestLog } from "../src/usage/RequestLog.ts"
 import * as NodeCrypto from "./NodeCrypto.ts"
 import type { Secrets } from "./Secrets.ts"
 import type { Settings } from "./Settings.ts"
+import * as StripeSignatures from "./StripeSignatures.ts"
 import * as UndiciTransport from "./UndiciTransport.ts"
 
 /** The version that `/health` shows. @category models @since 0.1.0 */
@@ -47,16 +54,22 @@ export const services = (settings: Settings, secrets: Secrets, ledgerOptions: Co
     Layer.provideMerge(catalog)
   )
   const ledger = Ledger.layer(ledgerOptions)
-  const accounts = Layer.unwrap(
-    Effect.map(Fernet.make(secrets.keyEncryptionKeys), (fernet) => Accounts.layer({ environment: settings.environment, fernet }))
+  const keys = Layer.unwrap(
+    Effect.map(Fernet.make(secrets.keyEncryptionKeys), (fernet) => Keys.layer({ environment: settings.environment, fernet }))
   )
+  const accounts = Accounts.layer.pipe(Layer.provideMerge(Layer.mergeAll(keys, Partners.layer, Renewals.layer, Trials.layer)))
   const identity = Layer.mergeAll(Identity.layer({ adminKey: secrets.adminApiKey }), accounts).pipe(
     Layer.provideMerge(AuthCache.layer),
     Layer.provideMerge(NodeCrypto.layer(secrets.keyHashSecret))
   )
+  const billing = StripeInbox.layer.pipe(
+    Layer.provide(Purchases.layer),
+    Layer.provide(StripeSignatures.layer(settings.stripeWebhookSecret))
+  )
   const outcomes = Outcomes.layer.pipe(Layer.provideMerge(RequestLog.layer))
   return Gateway.layer.pipe(
-    Layer.provideMerge(Layer.mergeAll(failover, outcomes, identity, KeyLimits.layer, Idempotency.layer)),
+    Layer.provideMerge(Layer.mergeAll(failover, outcomes, KeyLimits.layer, Idempotency.layer, billing)),
+    Layer.provideMerge(identity),
     Layer.provideMerge(ledger),
     Layer.provideMerge(Layer.mergeAll(Lifecycle.layer, SecureRandom.layerWebCrypto)),
     Layer.provideMerge(Migrations.layer)

@@ -37,6 +37,8 @@ export interface Settings {
   readonly maxJsonDepth: number
   readonly shutdownGraceMs: number
   readonly metricsToken: Redacted.Redacted | null
+  /** Null: the Stripe route records nothing. */
+  readonly stripeWebhookSecret: Redacted.Redacted | null
   readonly logLevel: "Trace" | "Debug" | "Info" | "Warn" | "Error" | "None"
   /** Null: pretty on a terminal, JSON elsewhere. */
   readonly logFormat: "pretty" | "json" | null
@@ -159,6 +161,7 @@ export const read = Effect.fnUntraced(function* (definitions: ReadonlyArray<Prov
     maxJsonDepth: yield* whole("MAX_JSON_DEPTH", 256, 1, 10_000),
     shutdownGraceMs: yield* whole("SHUTDOWN_GRACE_MS", 30_000, 0, 3_600_000),
     metricsToken: yield* secret("METRICS_TOKEN"),
+    stripeWebhookSecret: yield* secret("STRIPE_WEBHOOK_SECRET"),
     logLevel: yield* oneOf("LOG_LEVEL", "Info", ["Trace", "Debug", "Info", "Warn", "Error", "None"]),
     logFormat: yield* oneOf<"pretty" | "json" | "">("LOG_FORMAT", "", ["pretty", "json"]).pipe(
       Effect.map((format) => (format === "" ? null : format))

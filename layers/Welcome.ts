@@ -7,6 +7,7 @@ import { Console, Effect, FileSystem, Path, Redacted } from "effect"
 import { HttpServer } from "effect/http"
 import { Accounts } from "../src/identity/Accounts.ts"
 import { Identity } from "../src/identity/Identity.ts"
+import { Keys } from "../src/identity/Keys.ts"
 import type { Secrets } from "./Secrets.ts"
 import type { Settings } from "./Settings.ts"
 
@@ -16,6 +17,7 @@ const DEVELOPER = "developer@sluice.example"
 const developerKey = Effect.fnUntraced(function* (dataDir: string) {
   const files = yield* FileSystem.FileSystem
   const accounts = yield* Accounts
+  const keys = yield* Keys
   const identity = yield* Identity
   const path = (yield* Path.Path).join(dataDir, "developer-key")
   const kept = yield* Effect.orElseSucceed(files.readFileString(path), () => "")
@@ -25,7 +27,7 @@ const developerKey = Effect.fnUntraced(function* (dataDir: string) {
   const key =
     existing === undefined
       ? (yield* accounts.create({ email: DEVELOPER, plan: "dev" })).apiKey
-      : (yield* accounts.createKey(existing.id, { name: `developer ${(yield* accounts.listKeys(existing.id)).length}` })).key
+      : (yield* keys.create(existing.id, { name: `developer ${(yield* keys.list(existing.id)).length}` })).key
   yield* files.writeFileString(path, Redacted.value(key), { mode: 0o600 })
   return Redacted.value(key)
 })

@@ -13,9 +13,10 @@ import type { LedgerError } from "../schemas/LedgerEntry.ts"
 import type { Candidate } from "../schemas/Model.ts"
 import * as Money from "../schemas/Money.ts"
 import { isCallersMistake, type ProviderError } from "../schemas/Provider.ts"
-import type { Usage } from "../schemas/Usage.ts"
+import { totalTokens, type Usage } from "../schemas/Usage.ts"
 import { Catalog, CatalogError, InvalidRoute } from "./catalog/Catalog.ts"
 import { Lifecycle } from "./health/Lifecycle.ts"
+import { Trials, type TrialUsedUp } from "./identity/Trials.ts"
 import * as Charge from "./ledger/Charge.ts"
 import { Ledger } from "./ledger/Ledger.ts"
 import * as Pricing from "./ledger/Pricing.ts"
@@ -34,7 +35,7 @@ export class MaxTokensTooLarge extends Schema.TaggedError<MaxTokensTooLarge>()("
 }) {}
 
 /** Everything that can keep a request from an answer. @category errors @since 0.1.0 */
-export type GatewayError = CatalogError | LedgerError | TrialExpired | MaxTokensTooLarge | AllProvidersFailed
+export type GatewayError = CatalogError | LedgerError | TrialExpired | TrialUsedUp | MaxTokensTooLarge | AllProvidersFailed
 
 /** One request, authenticated and decoded. @category models @since 0.1.0 */
 export interface GatewayCall {
@@ -138,7 +139,8 @@ export class Gateway extends Context.Service<
         ledger: yield* Ledger,
         failover: yield* Failover,
         outcomes: yield* Outcomes,
-        lifecycle: yield* Lifecycle
+        lifecycle: yield* Lifecycle,
+        trials: yield* Trials
       }
       return Gateway.of({ answer: (call) => answer(line, call), stream: (call) => stream(line, call) })
     })
@@ -152,6 +154,7 @@ interface Line {
   readonly failover: Failover["Service"]
   readonly outcomes: Outcomes["Service"]
   readonly lifecycle: Lifecycle["Service"]
+  readonly trials: Trials["Service"]
 }
 
 /** Begins to write a request down; what is written is told when the Scope closes, after the charge has ended. */
@@ -167,7 +170,12 @@ const begin = Effect.fnUntraced(function* (line: Line, call: GatewayCall) {
     candidate: null,
     cost: Money.zero
   }
-  yield* Effect.addFinalizer(() => Effect.flatMap(Clock.currentTimeMillis, (now) => line.outcomes.publish(toOutcome(run, now))))
+  yield* Effect.addFinalizer(() =>
+    Effect.flatMap(Clock.currentTimeMillis, (now) => {
+      if (call.caller.trialEndsAt !== null && run.cost > 0n) line.trials.used(call.caller.accountId, totalTokens(run.meter.usage()))
+      return line.outcomes.publish(toOutcome(run, now))
+    })
+  )
   return run
 })
 
@@ -180,8 +188,9 @@ const admit = Effect.fnUntraced(function* (line: Line, run: Run) {
   if (request.maxTokens !== null && request.maxTokens > model.contextLength) {
     return yield* new MaxTokensTooLarge({ maxTokens: request.maxTokens, limit: model.maxOutput ?? model.contextLength })
   }
-  if (caller.trialEndsAt !== null && run.startedAt >= caller.trialEndsAt && !model.free) {
-    return yield* new TrialExpired({ model: model.id })
+  if (caller.trialEndsAt !== null && !model.free) {
+    if (run.startedAt >= caller.trialEndsAt) return yield* new TrialExpired({ model: model.id })
+    yield* line.trials.admit(caller.accountId)
   }
   const { amount, minimum, prompt } = priceRoute(request, candidates)
   const wanted = { accountId: caller.accountId, rid: run.call.rid, amount, minimum, dailyUsd: caller.limits.dailyUsd }

@@ -5,7 +5,9 @@
  */
 import { Effect, Layer, Schedule } from "effect"
 import { Migrator } from "effect/sql"
+import { createBilling } from "../billing/BillingSchema.ts"
 import { createIdentity } from "../identity/IdentitySchema.ts"
+import { createPlans } from "../identity/PlanSchema.ts"
 import { createLedger, extendLedger } from "../ledger/LedgerSchema.ts"
 import { createRequests } from "../usage/RequestLogSchema.ts"
 
@@ -15,7 +17,9 @@ const run = Migrator.make({})({
     "0001_ledger": createLedger,
     "0002_identity": createIdentity,
     "0003_requests": createRequests,
-    "0004_ledger": extendLedger
+    "0004_ledger": extendLedger,
+    "0005_plans": createPlans,
+    "0006_billing": createBilling
   })
 })
 

@@ -8,6 +8,7 @@ import { HttpApiBuilder } from "effect/http-api"
 import * as Money from "../../schemas/Money.ts"
 import { Accounts } from "../identity/Accounts.ts"
 import { Identity } from "../identity/Identity.ts"
+import { Keys } from "../identity/Keys.ts"
 import { Ledger } from "../ledger/Ledger.ts"
 import { RequestLog } from "../usage/RequestLog.ts"
 import { customer } from "./Access.ts"
@@ -24,6 +25,7 @@ export const layer = HttpApiBuilder.group(
   Effect.fnUntraced(function* (handlers) {
     const identity = yield* Identity
     const accounts = yield* Accounts
+    const keys = yield* Keys
     const ledger = yield* Ledger
     const requests = yield* RequestLog
     const readKey = decodeBody(NewKeyBody)
@@ -58,8 +60,8 @@ export const layer = HttpApiBuilder.group(
       )
       .handleRaw("keys", ({ request }) =>
         customer(identity, request).pipe(
-          Effect.flatMap((caller) => Effect.mapError(accounts.listKeys(caller.accountId), ApiError.fromAccounts)),
-          Effect.map((keys) => list(keys)),
+          Effect.flatMap((caller) => Effect.mapError(keys.list(caller.accountId), ApiError.fromAccounts)),
+          Effect.map((rows) => list(rows)),
           handled
         )
       )
@@ -74,14 +76,14 @@ export const layer = HttpApiBuilder.group(
             expires_at: body.expires_at ?? null,
             limits: body.limits ?? {}
           }
-          const made = yield* Effect.mapError(accounts.createKey(caller.accountId, wanted), ApiError.fromAccounts)
+          const made = yield* Effect.mapError(keys.create(caller.accountId, wanted), ApiError.fromAccounts)
           return json({ ...made.row, key: Redacted.value(made.key) }, 201)
         }).pipe(handled)
       )
       .handleRaw("revokeKey", ({ params, request }) =>
         Effect.gen(function* () {
           const caller = yield* customer(identity, request)
-          return json(yield* Effect.mapError(accounts.revokeKey(caller.accountId, params.id), ApiError.fromAccounts))
+          return json(yield* Effect.mapError(keys.revoke(caller.accountId, params.id), ApiError.fromAccounts))
         }).pipe(handled)
       )
       .handleRaw("requests", ({ query, request }) =>

@@ -27,7 +27,12 @@ export const PageQuery = { limit: Schema.optional(Schema.String), cursor: Schema
 
 const Row = Schema.Record(Schema.String, Schema.Unknown)
 /** `POST /admin/users`. @category schemas @since 0.1.0 */
-export const NewUser = Schema.Struct({ email: Schema.String, plan: Schema.optional(Schema.NullOr(PlanId)) })
+export const NewUser = Schema.Struct({
+  email: Schema.String,
+  plan: Schema.optional(Schema.NullOr(PlanId)),
+  partner_code: Schema.optional(Schema.NullOr(Schema.String)),
+  referral_code: Schema.optional(Schema.NullOr(Schema.String))
+})
 
 /** `PUT /admin/users/{id}/plan`. @category schemas @since 0.1.0 */
 export const NewPlan = Schema.Struct({ plan: PlanId })
@@ -125,7 +130,8 @@ const Operations = HttpApiGroup.make("operations").add(
   HttpApiEndpoint.get("health", "/health", { success: Row }),
   HttpApiEndpoint.get("live", "/health/live", { success: Row }),
   HttpApiEndpoint.get("ready", "/health/ready", { success: Row, error: failures }),
-  HttpApiEndpoint.get("metrics", "/metrics", { success: Schema.String, error: failures })
+  HttpApiEndpoint.get("metrics", "/metrics", { success: Schema.String, error: failures }),
+  HttpApiEndpoint.post("stripeWebhook", "/api/stripe/webhook", { success: Schema.Struct({ received: Schema.Boolean }), error: failures })
 )
 
 /** @category models @since 0.1.0 */

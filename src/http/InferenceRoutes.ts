@@ -38,6 +38,12 @@ export const fromGateway = (error: GatewayError): ApiError.ApiError => {
       return ApiError.fromFailover(error)
     case "TrialExpired":
       return ApiError.make(402, "TRIAL_EXPIRED", `The trial is over. Add credits to use \`${error.model}\`; models marked free stay open.`)
+    case "TrialUsedUp":
+      return ApiError.make(
+        402,
+        "TRIAL_LIMIT_REACHED",
+        `The trial has no more ${error.what}. Add credits to go on; models marked free stay open.`
+      )
     case "MaxTokensTooLarge":
       return ApiError.invalid(
         `max_tokens is too large: ${error.maxTokens}. This model supports at most ${error.limit} completion tokens.`,

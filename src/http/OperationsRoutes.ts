@@ -4,16 +4,18 @@
  * @since 0.1.0
  */
 import { Clock, Context, Effect, type Redacted } from "effect"
-import { HttpServerResponse } from "effect/http"
+import { type HttpServerRequest, HttpServerResponse } from "effect/http"
 import { HttpApiBuilder } from "effect/http-api"
 import { PrometheusMetrics } from "effect/observability"
 import { SqlClient } from "effect/sql"
+import { StripeInbox } from "../billing/StripeInbox.ts"
 import { Lifecycle } from "../health/Lifecycle.ts"
 import { KeyHasher } from "../identity/KeyHasher.ts"
 import { Breakers } from "../providers/Breakers.ts"
 import { Api } from "./Api.ts"
 import * as ApiError from "./ApiError.ts"
 import { handled, json } from "./Handled.ts"
+import { readText } from "./RequestBody.ts"
 import { credential } from "./RequestContext.ts"
 
 /** What the operations routes need to be told. @category models @since 0.1.0 */
@@ -38,6 +40,18 @@ export const layer = HttpApiBuilder.group(
     const lifecycle = yield* Lifecycle
     const hasher = yield* KeyHasher
     const options = yield* OperationsOptions
+    const inbox = yield* StripeInbox
+
+    // Whatever becomes of an event, Stripe is told that it came; only one that could not be kept has to come again.
+    const stripeWebhook = (request: HttpServerRequest.HttpServerRequest) =>
+      Effect.flatMap(
+        Effect.orElseSucceed(readText(request), () => ""),
+        (body) =>
+          Effect.match(inbox.receive(body, request.headers["stripe-signature"] ?? null), {
+            onFailure: () => ApiError.toResponse(ApiError.make(503, "SERVICE_UNAVAILABLE", "The event could not be kept. Send it again.")),
+            onSuccess: () => json({ received: true })
+          })
+      )
 
     const health = Effect.gen(function* () {
       const database = yield* Effect.match(sql`SELECT 1`, { onFailure: () => "down" as const, onSuccess: () => "operational" as const })
@@ -54,6 +68,7 @@ export const layer = HttpApiBuilder.group(
     return handlers
       .handleRaw("health", () => health)
       .handleRaw("live", () => Effect.succeed(json({ status: "live" })))
+      .handleRaw("stripeWebhook", ({ request }) => stripeWebhook(request))
       .handleRaw("ready", () => Effect.sync(() => json({ status: lifecycle.state() }, lifecycle.state() === "ready" ? 200 : 503)))
       .handleRaw("metrics", ({ request }) =>
         Effect.gen(function* () {

@@ -62,8 +62,14 @@ export const layer = HttpApiBuilder.group(
 
     const createUser = Effect.fnUntraced(function* (request: HttpServerRequest.HttpServerRequest) {
       const body = yield* readUser(request)
-      const made = yield* Effect.mapError(accounts.create({ email: body.email, plan: body.plan ?? null }), ApiError.fromAccounts)
-      return json({ user: made.user, api_key: Redacted.value(made.apiKey) }, 201)
+      const wanted = {
+        email: body.email,
+        plan: body.plan ?? null,
+        partnerCode: body.partner_code ?? undefined,
+        referralCode: body.referral_code ?? undefined
+      }
+      const made = yield* Effect.mapError(accounts.create(wanted), ApiError.fromAccounts)
+      return json({ user: made.user, api_key: Redacted.value(made.apiKey), referral_code: made.referralCode }, 201)
     })
 
     const listBreakers = Effect.map(breakers.states, (states) => {

@@ -43,10 +43,6 @@ const PENDING_MAX = 50_000
 const WAITERS_MAX = 10_000
 /** Until an account is asked for again while another process holds some of its balance. */
 const RECALL_PAUSE = 40
-const quarantined = Metric.counter("sluice_ledger_quarantined_total", {
-  description: "Settlements that the database can never take",
-  incremental: true
-})
 const batches = Metric.counter("sluice_ledger_batches_total", { description: "Batches committed", incremental: true })
 
 interface Parts {
@@ -320,17 +316,9 @@ export class Committer {
         Effect.suspend(() => this.send({ ...second, number: this.lastBatch + 1 }))
       )
     }
-    return Effect.logError(`The end of ${settled.row.rid} can never be written and is set aside: ${reason.slice(0, 300)}`).pipe(
-      Effect.andThen(
-        Effect.retry(Effect.timeout(this.parts.book.quarantine(this.node, settled.row, reason), COMMIT_TIMEOUT), {
-          schedule: Schedule.spaced(RETRY_PAUSE),
-          times: 600
-        })
-      ),
-      Effect.catch(() => Effect.logError(`The end of ${settled.row.rid} is lost`)),
-      Effect.andThen(Effect.sync(() => this.acknowledge(batch, []))),
-      Effect.andThen(Effect.andThen(Metric.update(quarantined, 1), this.keeper.written(batch.settles, this.now())))
-    )
+    return this.keeper
+      .setAside(this.parts.book, this.node, settled, reason)
+      .pipe(Effect.andThen(Effect.sync(() => this.acknowledge(batch, []))), Effect.andThen(this.keeper.written(batch.settles, this.now())))
   }
 
   /**

@@ -3,13 +3,17 @@
  *
  * @since 0.1.0
  */
-import { Effect, Metric } from "effect"
+import { Effect, Metric, Schedule } from "effect"
 import type { PendingSettle } from "./Batch.ts"
 import type { Journal } from "./Journal.ts"
+import type { LedgerBook } from "./LedgerBook.ts"
 
 /** What was written this recently (milliseconds) is sent again to a database that may have forgotten it. */
 const RESEND_WINDOW = 60_000
 const RESEND_MAX = 20_000
+const QUARANTINE_TIMEOUT = 5_000
+const QUARANTINE_PAUSE = 100
+const QUARANTINE_TRIES = 600
 
 const unsecured = Metric.counter("sluice_ledger_unsecured_total", {
   description: "Ends told before their settlement was durable",
@@ -17,6 +21,11 @@ const unsecured = Metric.counter("sluice_ledger_unsecured_total", {
 })
 const journaled = Metric.counter("sluice_ledger_journaled_total", {
   description: "Ends kept in the journal because the database did not answer in time",
+  incremental: true
+})
+
+const quarantined = Metric.counter("sluice_ledger_quarantined_total", {
+  description: "Settlements that the database can never take",
   incremental: true
 })
 
@@ -43,6 +52,17 @@ export class Keeper {
         Metric.update(kept ? journaled : unsecured, fresh.length)
       )
     })
+  }
+
+  /** Puts an end that the database can never take where the operator finds it. */
+  setAside(book: LedgerBook, node: string, settled: PendingSettle, reason: string): Effect.Effect<void> {
+    const { rid } = settled.row
+    const attempt = Effect.suspend(() => Effect.timeout(book.quarantine(node, settled.row, reason), QUARANTINE_TIMEOUT))
+    return Effect.logError(`The end of ${rid} can never be written and is set aside: ${reason.slice(0, 300)}`).pipe(
+      Effect.andThen(Effect.retry(attempt, { schedule: Schedule.spaced(QUARANTINE_PAUSE), times: QUARANTINE_TRIES })),
+      Effect.catch(() => Effect.logError(`The end of ${rid} is lost: ${JSON.stringify(settled.row)}`)),
+      Effect.andThen(Metric.update(quarantined, 1))
+    )
   }
 
   /** The database says that it has these. */

@@ -11,7 +11,11 @@ import { AuthCache } from "../../src/identity/AuthCache.ts"
 import * as Fernet from "../../src/identity/Fernet.ts"
 import { Identity } from "../../src/identity/Identity.ts"
 import { KeyHasher } from "../../src/identity/KeyHasher.ts"
+import { Keys } from "../../src/identity/Keys.ts"
+import { Partners } from "../../src/identity/Partners.ts"
 import { permissions } from "../../src/identity/Permissions.ts"
+import { Renewals } from "../../src/identity/Renewals.ts"
+import { Trials } from "../../src/identity/Trials.ts"
 import { Ledger } from "../../src/ledger/Ledger.ts"
 
 const ringKey = (fill: number) => Redacted.make(Buffer.alloc(32, fill).toString("base64url"))
@@ -78,7 +82,8 @@ describe("keys at rest", () => {
 })
 
 const ledger = Ledger.layer({ incarnation: { host: "keys", process: "keys", isGone: () => false } })
-const accounts = Layer.unwrap(Effect.map(Fernet.make([ringKey(9)]), (fernet) => Accounts.layer({ environment: "test", fernet })))
+const keys = Layer.unwrap(Effect.map(Fernet.make([ringKey(9)]), (fernet) => Keys.layer({ environment: "test", fernet })))
+const accounts = Accounts.layer.pipe(Layer.provideMerge(Layer.mergeAll(keys, Partners.layer, Renewals.layer, Trials.layer)))
 const house = Layer.mergeAll(Identity.layer({ adminKey: Redacted.make("admin") }), accounts).pipe(
   Layer.provideMerge(
     Layer.mergeAll(AuthCache.layer, NodeCrypto.layer(Redacted.make("sixteen characters")), SecureRandom.layerWebCrypto, ledger)
@@ -121,7 +126,7 @@ layer(house, { excludeTestServices: true, timeout: 60_000 })("keys in use", (it)
   it.effect("CM-1.9 a key with an address list is refused elsewhere, and where the address is unknown", () =>
     Effect.gen(function* () {
       const { user } = yield* newUser
-      const { key } = yield* (yield* Accounts).createKey(user.id, {
+      const { key } = yield* (yield* Keys).create(user.id, {
         name: "office",
         ip_allowlist: ["203.0.113.7", "10.0.0.0/8", "2001:db8::/32"]
       })
@@ -133,7 +138,7 @@ layer(house, { excludeTestServices: true, timeout: 60_000 })("keys in use", (it)
   it.effect("CM-1.10 an exact match and a range are let in, v4-mapped too; an empty list restricts nothing", () =>
     Effect.gen(function* () {
       const { apiKey, user } = yield* newUser
-      const { key } = yield* (yield* Accounts).createKey(user.id, {
+      const { key } = yield* (yield* Keys).create(user.id, {
         name: "office",
         ip_allowlist: ["203.0.113.7", "10.0.0.0/8", "2001:db8::/32"]
       })
@@ -146,7 +151,7 @@ layer(house, { excludeTestServices: true, timeout: 60_000 })("keys in use", (it)
   it.effect("CM-1.11 a key with a domain list is refused from other sites and without one", () =>
     Effect.gen(function* () {
       const { user } = yield* newUser
-      const { key } = yield* (yield* Accounts).createKey(user.id, { name: "site", domain_allowlist: ["example.com"] })
+      const { key } = yield* (yield* Keys).create(user.id, { name: "site", domain_allowlist: ["example.com"] })
       for (const host of ["example.com", "app.example.com"]) assert.strictEqual((yield* use(key, { ip: null, host })).accountId, user.id)
       for (const host of ["evil-example.com", "example.com.evil.org", null])
         assert.strictEqual((yield* Effect.flip(use(key, { ip: null, host }))).reason, "domain_not_allowed")
@@ -178,12 +183,12 @@ layer(house, { excludeTestServices: true, timeout: 60_000 })("keys in use", (it)
       assert.deepInclude((yield* use(apiKey)).limits, { rpm: 7, dailyUsd: "none", concurrency: 20 })
       yield* service.setPlan(user.id, "team")
       assert.deepInclude((yield* use(apiKey)).limits, { rpm: 7, concurrency: 50 })
-      const [row] = yield* service.listKeys(user.id)
-      yield* service.revokeKey(user.id, row?.id ?? "")
+      const [row] = yield* (yield* Keys).list(user.id)
+      yield* (yield* Keys).revoke(user.id, row?.id ?? "")
       assert.strictEqual((yield* Effect.flip(use(apiKey))).reason, "revoked")
       assert.strictEqual((yield* Effect.flip(service.setLimits(user.id, { rpm: -1 }))).reason, "invalid_input")
       assert.strictEqual(
-        (yield* Effect.flip(service.createKey(user.id, { name: "x", ip_allowlist: ["nonsense"] }))).reason,
+        (yield* Effect.flip((yield* Keys).create(user.id, { name: "x", ip_allowlist: ["nonsense"] }))).reason,
         "invalid_input"
       )
       assert.strictEqual((yield* Effect.flip(service.create({ email: user.email.toUpperCase(), plan: null }))).reason, "email_taken")

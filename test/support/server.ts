@@ -150,6 +150,7 @@ export const entriesOf = async (server: { readonly url: string }, key: string): 
   (await jsonCall<{ data: ReadonlyArray<EntryRow> }>(server.url, key, "GET", "/v1/credits/entries?limit=1000")).body.data
 
 export interface CreditsRow {
+  readonly allowance_usd: string
   readonly available_usd: string
   readonly held_usd: string
   readonly purchased_usd: string
