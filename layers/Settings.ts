@@ -132,15 +132,18 @@ const requireInService = Effect.fnUntraced(function* (settings: Settings) {
 })
 
 /**
- * Reads every setting. Fails with one message at the first that cannot be used.
+ * Reads every setting, for commands that serve nothing: what only a server needs may be missing. Fails with one message at
+ * the first that cannot be used.
  *
  * @category constructors
  * @since 0.1.0
  */
-export const read = Effect.fnUntraced(function* (definitions: ReadonlyArray<ProviderDefinition>): Effect.fn.Return<Settings, SettingError> {
+export const readForTools = Effect.fnUntraced(function* (
+  definitions: ReadonlyArray<ProviderDefinition>
+): Effect.fn.Return<Settings, SettingError> {
   const databaseUrl = yield* url("DATABASE_URL", ["postgres:", "postgresql:"])
   const redisUrl = yield* url("REDIS_URL", ["redis:", "rediss:"])
-  return yield* requireInService({
+  return {
     port: yield* whole("PORT", 8_080, 0, 65_535),
     host: yield* text("HOST", "127.0.0.1"),
     databaseUrl: databaseUrl === null ? null : Redacted.make(databaseUrl),
@@ -166,5 +169,9 @@ export const read = Effect.fnUntraced(function* (definitions: ReadonlyArray<Prov
     logFormat: yield* oneOf<"pretty" | "json" | "">("LOG_FORMAT", "", ["pretty", "json"]).pipe(
       Effect.map((format) => (format === "" ? null : format))
     )
-  })
+  }
 })
+
+/** The same, for a server. @category constructors @since 0.1.0 */
+export const read = (definitions: ReadonlyArray<ProviderDefinition>): Effect.Effect<Settings, SettingError> =>
+  Effect.flatMap(readForTools(definitions), requireInService)

@@ -8,6 +8,7 @@ import { HttpServer } from "effect/http"
 import { Accounts } from "../src/identity/Accounts.ts"
 import { Identity } from "../src/identity/Identity.ts"
 import { Keys } from "../src/identity/Keys.ts"
+import { addressFile } from "./BookDesk.ts"
 import type { Secrets } from "./Secrets.ts"
 import type { Settings } from "./Settings.ts"
 
@@ -38,6 +39,8 @@ export const announce = Effect.fnUntraced(function* (settings: Settings, secrets
   const url = HttpServer.formatAddress(address)
   if (settings.databaseUrl !== null) return yield* Effect.log(`Sluice listens on ${url}`)
   const key = yield* developerKey(settings.dataDir)
+  const files = yield* FileSystem.FileSystem
+  yield* files.writeFileString(addressFile(settings.dataDir), `${url}\n`)
   yield* Console.log(
     [
       "",

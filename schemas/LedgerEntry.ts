@@ -5,7 +5,7 @@
  */
 import { Schema } from "effect"
 import type { Money } from "./Money.ts"
-import { MoneyFromUsd } from "./Money.ts"
+import { MoneyFromUsd, toUsd } from "./Money.ts"
 
 /** @category schemas @since 0.1.0 */
 export const EntryKind = Schema.Literals(["topup", "allowance", "charge", "refund", "expiry", "adjust"])
@@ -33,6 +33,22 @@ export interface Balance {
   readonly held: Money
   readonly available: Money
 }
+
+/** A balance as the API shows it. @category schemas @since 0.1.0 */
+export const EncodedBalance = Schema.Struct({
+  allowance_usd: Schema.String,
+  purchased_usd: Schema.String,
+  held_usd: Schema.String,
+  available_usd: Schema.String
+})
+
+/** @category encoding @since 0.1.0 */
+export const encodeBalance = (balance: Balance): typeof EncodedBalance.Type => ({
+  allowance_usd: toUsd(balance.allowance),
+  purchased_usd: toUsd(balance.purchased),
+  held_usd: toUsd(balance.held),
+  available_usd: toUsd(balance.available)
+})
 
 /** The money is not there. `required` is what the request may cost at most, `available` what could be held. @category errors @since 0.1.0 */
 export class InsufficientCredits extends Schema.TaggedClass<InsufficientCredits>()("InsufficientCredits", {

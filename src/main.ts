@@ -7,6 +7,7 @@
 import { NodeRuntime, NodeServices } from "@effect/platform-node"
 import { Cause, Console, Effect, Exit } from "effect"
 import { Command } from "effect/cli"
+import * as BookDesk from "../layers/BookDesk.ts"
 import { VERSION } from "../layers/House.ts"
 import * as Server from "../layers/Server.ts"
 import * as Sluice from "./cli/Sluice.ts"
@@ -18,7 +19,7 @@ const explain = (cause: Cause.Cause<unknown>): Effect.Effect<void> => {
   return Console.error(`sluice: ${message}`)
 }
 
-const program = Sluice.make({ serve: Server.serve }).pipe(
+const program = Sluice.make({ serve: Server.serve, book: BookDesk.desk }).pipe(
   Command.run({ version: VERSION }),
   Effect.tapCause((cause) => (Cause.hasInterruptsOnly(cause) ? Effect.void : explain(cause))),
   Effect.provide(NodeServices.layer)

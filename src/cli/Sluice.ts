@@ -5,11 +5,13 @@
  */
 import type { Effect } from "effect"
 import { Command } from "effect/cli"
+import * as BookCommands from "./BookCommands.ts"
 
 /** The work behind the commands. @category models @since 0.1.0 */
 export interface Commands<E, R> {
   /** Runs the server until it is stopped. */
   readonly serve: Effect.Effect<void, E, R>
+  readonly book: BookCommands.BookDesk<E, R>
 }
 
 /** @category constructors @since 0.1.0 */
@@ -25,6 +27,8 @@ export const make = <E, R>(commands: Commands<E, R>) =>
           { command: "sluice serve", description: "Embedded mode: everything in this process, data under ./data" },
           { command: "PORT=0 sluice serve", description: "A free port, named at start" }
         ])
-      )
+      ),
+      BookCommands.credits(commands.book),
+      BookCommands.ledger(commands.book)
     ])
   )

@@ -11,7 +11,9 @@ export const messageOf = (error: unknown, depth = 0): string => {
   const own = Predicate.hasProperty(error, "message") ? String(error.message) : ""
   const reason = Predicate.hasProperty(error, "reason") ? messageOf(error.reason, depth + 1) : ""
   const cause = Predicate.hasProperty(error, "cause") ? messageOf(error.cause, depth + 1) : ""
-  return `${own} ${reason} ${cause}`
+  // An error that only passes on the words of its cause says them once.
+  const deeper = reason.includes(cause) ? reason : `${reason} ${cause}`.trim()
+  return deeper.includes(own) ? deeper : `${own} ${deeper}`.trim()
 }
 
 /** The five characters by which the database names an error (SQLSTATE); null where it did not speak. @category accessors @since 0.1.0 */

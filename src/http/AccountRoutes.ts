@@ -5,7 +5,7 @@
  */
 import { Effect, Redacted } from "effect"
 import { HttpApiBuilder } from "effect/http-api"
-import * as Money from "../../schemas/Money.ts"
+import { encodeBalance } from "../../schemas/LedgerEntry.ts"
 import { Accounts } from "../identity/Accounts.ts"
 import { Identity } from "../identity/Identity.ts"
 import { Keys } from "../identity/Keys.ts"
@@ -40,14 +40,7 @@ export const layer = HttpApiBuilder.group(
       .handleRaw("credits", ({ request }) =>
         customer(identity, request).pipe(
           Effect.flatMap((caller) => Effect.mapError(ledger.balance(caller.accountId), ApiError.fromLedger)),
-          Effect.map((balance) =>
-            json({
-              allowance_usd: Money.toUsd(balance.allowance),
-              purchased_usd: Money.toUsd(balance.purchased),
-              held_usd: Money.toUsd(balance.held),
-              available_usd: Money.toUsd(balance.available)
-            })
-          ),
+          Effect.map((balance) => json(encodeBalance(balance))),
           handled
         )
       )

@@ -6,7 +6,7 @@
 import { Schema } from "effect"
 import { HttpApi, HttpApiEndpoint, HttpApiGroup, OpenApi } from "effect/http-api"
 import { User } from "../../schemas/Account.ts"
-import { LedgerCheck, LedgerEntry } from "../../schemas/LedgerEntry.ts"
+import { EncodedBalance, LedgerCheck, LedgerEntry } from "../../schemas/LedgerEntry.ts"
 import { NegotiatedLimits, PlanId } from "../../schemas/Plan.ts"
 import { ChatCompletion, ChatCompletionRequest } from "../../schemas/wire/OpenAiChat.ts"
 
@@ -84,12 +84,7 @@ const Catalog = HttpApiGroup.make("catalog").add(
 const Account = HttpApiGroup.make("account").add(
   HttpApiEndpoint.get("me", "/v1/me", { success: User, error: failures }),
   HttpApiEndpoint.get("credits", "/v1/credits", {
-    success: Schema.Struct({
-      allowance_usd: Schema.String,
-      purchased_usd: Schema.String,
-      held_usd: Schema.String,
-      available_usd: Schema.String
-    }),
+    success: EncodedBalance,
     error: failures
   }),
   HttpApiEndpoint.get("entries", "/v1/credits/entries", { query: PageQuery, success: listOf(LedgerEntry), error: failures }),
@@ -113,6 +108,13 @@ const Operator = HttpApiGroup.make("operator").add(
   HttpApiEndpoint.post("createUser", "/admin/users", { payload: NewUser, ...json }),
   HttpApiEndpoint.get("users", "/admin/users", { query: PageQuery, success: listOf(User), error: failures }),
   HttpApiEndpoint.get("user", "/admin/users/:id", { params: ById, success: User, error: failures }),
+  HttpApiEndpoint.get("userCredits", "/admin/users/:id/credits", { params: ById, success: EncodedBalance, error: failures }),
+  HttpApiEndpoint.get("userEntries", "/admin/users/:id/credits/entries", {
+    params: ById,
+    query: PageQuery,
+    success: listOf(LedgerEntry),
+    error: failures
+  }),
   HttpApiEndpoint.put("setPlan", "/admin/users/:id/plan", { params: ById, payload: NewPlan, success: User, error: failures }),
   HttpApiEndpoint.put("setLimits", "/admin/users/:id/limits", { params: ById, payload: NegotiatedLimits, success: User, error: failures }),
   HttpApiEndpoint.post("addCredits", "/admin/users/:id/credits", {

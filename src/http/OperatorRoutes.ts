@@ -6,6 +6,7 @@
 import { Effect, Option, Redacted } from "effect"
 import type { HttpServerRequest, HttpServerResponse } from "effect/http"
 import { HttpApiBuilder } from "effect/http-api"
+import { encodeBalance } from "../../schemas/LedgerEntry.ts"
 import * as Money from "../../schemas/Money.ts"
 import { NegotiatedLimits } from "../../schemas/Plan.ts"
 import { Accounts } from "../identity/Accounts.ts"
@@ -98,7 +99,21 @@ export const layer = HttpApiBuilder.group(
       .handleRaw("user", ({ params, request }) =>
         asOperator(
           request,
-          Effect.map(Effect.mapError(accounts.get(params.id), ApiError.fromAccounts), (user) => json(user))
+          Effect.map(Effect.mapError(accounts.find(params.id), ApiError.fromAccounts), (user) => json(user))
+        )
+      )
+      .handleRaw("userCredits", ({ params, request }) =>
+        asOperator(
+          request,
+          Effect.map(Effect.mapError(ledger.balance(params.id), ApiError.fromLedger), (balance) => json(encodeBalance(balance)))
+        )
+      )
+      .handleRaw("userEntries", ({ params, query, request }) =>
+        asOperator(
+          request,
+          Effect.flatMap(page(query), (wanted) =>
+            Effect.map(Effect.mapError(ledger.entries(params.id, wanted), ApiError.fromLedger), (found) => list(found.data, found.next))
+          )
         )
       )
       .handleRaw("setPlan", ({ params, request }) =>

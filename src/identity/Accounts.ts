@@ -51,6 +51,8 @@ export class Accounts extends Context.Service<
       input: NewUser
     ) => Effect.Effect<{ readonly user: User; readonly apiKey: Redacted.Redacted; readonly referralCode: string }, AccountsError>
     readonly get: (id: AccountId) => Effect.Effect<User, AccountsError>
+    /** For the operator: by id or e-mail address. */
+    readonly find: (idOrEmail: string) => Effect.Effect<User, AccountsError>
     readonly list: (page: PageRequest) => Effect.Effect<Page<User>, AccountsError>
     /** Changes the plan: its allowance begins anew, what was left of the old one's is lost, purchased credits stay as they are. */
     readonly setPlan: (id: AccountId, plan: PlanId) => Effect.Effect<User, AccountsError>
@@ -73,6 +75,7 @@ export class Accounts extends Context.Service<
       return Accounts.of({
         create: create(parts),
         get: get(parts),
+        find: find(parts),
         list: list(parts),
         setPlan: setPlan(parts),
         setLimits: setLimits(parts)
@@ -112,6 +115,7 @@ const UserRows = Schema.Array(
     created_at: Schema.String
   })
 )
+const IdRows = Schema.Array(Schema.Struct({ id: Schema.String }))
 const PlanRows = Schema.Array(Schema.Struct({ plan: PlanId }))
 const decodeUsers = Schema.decodeUnknownEffect(UserRows)
 const columns = `id, email, role, tier, plan, status, ${isoColumn("trial_ends_at")}, trial_tokens_left::text, trial_requests_left::text, ${isoColumn("created_at")}`
@@ -144,6 +148,15 @@ const get = (parts: Parts) =>
     const rows = yield* decodeUsers(yield* sql`SELECT ${sql.literal(columns)} FROM users WHERE users.id = ${id}`)
     const row = rows[0]
     return row === undefined ? yield* fail("user_not_found", "There is no such user.") : yield* toUser(parts)(row)
+  }, Effect.mapError(fromDatabase))
+
+const find = (parts: Parts) =>
+  Effect.fnUntraced(function* (idOrEmail: string) {
+    const { sql } = parts
+    const email = idOrEmail.trim().toLowerCase()
+    const rows = yield* sql`SELECT id FROM users WHERE id = ${idOrEmail} OR email = ${email} LIMIT 1`
+    const [row] = yield* Schema.decodeUnknownEffect(IdRows)(rows)
+    return row === undefined ? yield* fail("user_not_found", "There is no such user.") : yield* get(parts)(row.id)
   }, Effect.mapError(fromDatabase))
 
 const create = (parts: Parts) =>

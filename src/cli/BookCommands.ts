@@ -1,0 +1,104 @@
+/**
+ * The commands that look into the book: an account's story, and the proof of the whole.
+ *
+ * @since 0.1.0
+ */
+import { Console, Data, Effect, Option } from "effect"
+import { Argument, Command, Flag } from "effect/cli"
+import type { User } from "../../schemas/Account.ts"
+import type { LedgerCheck, LedgerEntry } from "../../schemas/LedgerEntry.ts"
+
+/** An account as the operator sees it; amounts are decimal strings in USD. @category models @since 0.1.0 */
+export interface AccountStory {
+  readonly user: User
+  readonly credits: Readonly<Record<"allowance_usd" | "purchased_usd" | "held_usd" | "available_usd", string>>
+  /** Newest first, all of them. */
+  readonly entries: ReadonlyArray<LedgerEntry>
+}
+
+/** What these commands ask, of the database itself or of a running server at `url`. @category models @since 0.1.0 */
+export interface BookDesk<E, R> {
+  readonly check: (url: string | null) => Effect.Effect<LedgerCheck, E, R>
+  /** By id or e-mail address. */
+  readonly story: (user: string, url: string | null) => Effect.Effect<AccountStory, E, R>
+}
+
+/** The book does not add up; what is wrong was printed. @category errors @since 0.1.0 */
+export class LedgerNotSound extends Data.TaggedError("LedgerNotSound")<{ readonly message: string }> {}
+
+const url = Flag.String("url").pipe(
+  Flag.withDescription("Ask a running server (with ADMIN_API_KEY) instead of the database, such as http://127.0.0.1:8080"),
+  Flag.optional
+)
+const json = Flag.Boolean("json").pipe(Flag.withDescription("Print JSON for machines"), Flag.withDefault(false))
+
+/** Columns as wide as what stands in them. */
+const table = (rows: ReadonlyArray<ReadonlyArray<string>>): string => {
+  const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => (row[column] ?? "").length)))
+  return rows
+    .map((row) =>
+      row
+        .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+        .join("  ")
+        .trimEnd()
+    )
+    .join("\n")
+}
+
+const check = <E, R>(desk: BookDesk<E, R>) =>
+  Command.make("check", { url, json }, (flags) =>
+    Effect.gen(function* () {
+      const result = yield* desk.check(Option.getOrNull(flags.url))
+      if (flags.json) yield* Console.log(JSON.stringify(result, null, 2))
+      else {
+        for (const { account, detail, invariant } of result.violations) {
+          yield* Console.log(`${invariant}${account === null ? "" : ` account ${account}`}: ${detail}`)
+        }
+        yield* Console.log(
+          `${result.accounts} accounts, ${result.entries} entries: ${result.ok ? "everything adds up" : `${result.violations.length} violations`}`
+        )
+      }
+      if (!result.ok) return yield* new LedgerNotSound({ message: `the ledger has ${result.violations.length} violations` })
+    })
+  ).pipe(
+    Command.withDescription(
+      "Prove the ledger's invariants over the whole database; exits with 1 and the violations when one does not hold"
+    ),
+    Command.withExamples([
+      { command: "sluice ledger check", description: "The database of DATABASE_URL, or the one under DATA_DIR" },
+      { command: "sluice ledger check --json --url http://127.0.0.1:8080", description: "Through a running server, for machines" }
+    ])
+  )
+
+/** `sluice ledger …`. @category constructors @since 0.1.0 */
+export const ledger = <E, R>(desk: BookDesk<E, R>) =>
+  Command.make("ledger").pipe(Command.withDescription("The credit ledger"), Command.withSubcommands([check(desk)]))
+
+/** `sluice credits USER`. @category constructors @since 0.1.0 */
+export const credits = <E, R>(desk: BookDesk<E, R>) =>
+  Command.make("credits", { user: Argument.String("user").pipe(Argument.withDescription("Id or e-mail address")), url, json }, (flags) =>
+    Effect.gen(function* () {
+      const story = yield* desk.story(flags.user, Option.getOrNull(flags.url))
+      if (flags.json) return yield* Console.log(JSON.stringify(story, null, 2))
+      const { allowance_usd, available_usd, held_usd, purchased_usd } = story.credits
+      yield* Console.log(`${story.user.email} (${story.user.id}), plan ${story.user.plan}, ${story.user.status}`)
+      yield* Console.log(`Allowance ${allowance_usd}, purchased ${purchased_usd}, held ${held_usd}, available ${available_usd} USD\n`)
+      const rows = story.entries.map((entry) => [
+        entry.created_at,
+        entry.kind,
+        entry.amount_usd,
+        entry.allowance_usd,
+        entry.purchased_usd,
+        [entry.request_id ?? entry.reference ?? "", entry.model ?? "", entry.provider === null ? "" : `by ${entry.provider}`]
+          .join(" ")
+          .trim()
+      ])
+      yield* Console.log(table([["TIME", "KIND", "AMOUNT", "ALLOWANCE", "PURCHASED", "WHAT"], ...rows]))
+    })
+  ).pipe(
+    Command.withDescription("The whole story of an account: its balance and every entry, newest first"),
+    Command.withExamples([
+      { command: "sluice credits ada@example.com", description: "By e-mail address" },
+      { command: "sluice credits 0198c0de-… --json", description: "By id, for machines" }
+    ])
+  )
