@@ -54,9 +54,8 @@ const check = <E, R>(desk: BookDesk<E, R>) =>
         for (const { account, detail, invariant } of result.violations) {
           yield* Console.log(`${invariant}${account === null ? "" : ` account ${account}`}: ${detail}`)
         }
-        yield* Console.log(
-          `${result.accounts} accounts, ${result.entries} entries: ${result.ok ? "everything adds up" : `${result.violations.length} violations`}`
-        )
+        const verdict = result.ok ? "everything adds up" : `${result.violations.length} violations`
+        yield* Console.log(`${result.accounts} accounts, ${result.entries} entries: ${verdict}`)
       }
       if (!result.ok) return yield* new LedgerNotSound({ message: `the ledger has ${result.violations.length} violations` })
     })

@@ -77,6 +77,9 @@ const tables = [
   "CREATE TRIGGER entries_final BEFORE UPDATE OR DELETE ON entries FOR EACH ROW EXECUTE FUNCTION entries_are_final()"
 ]
 
+/** Plans are made while the tables are young and kept: every one of them must reach its rows by key, however few there are then. */
+const byKey = "SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off"
+
 /**
  * `ledger_commit(node, batch, payload)`: fence, settle, return, grant; answers the node's absolute leases.
  *
@@ -84,7 +87,7 @@ const tables = [
  * sent again as it was. Settles take from the node's lease first; what a request used beyond it comes from the part of the
  * balance that nobody leased, as far as that goes.
  */
-const commit = `CREATE OR REPLACE FUNCTION ledger_commit(p_node bigint, p_batch bigint, p jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
+const commit = `CREATE OR REPLACE FUNCTION ledger_commit(p_node bigint, p_batch bigint, p jsonb) RETURNS jsonb LANGUAGE plpgsql ${byKey} AS $$
 DECLARE
   v_last bigint;
   v_state text;
@@ -149,7 +152,7 @@ BEGIN
   );
 END $$`
 
-const settle = `CREATE OR REPLACE FUNCTION ledger_settle(p_node bigint, p_batch bigint, p_settles jsonb) RETURNS void LANGUAGE plpgsql AS $$
+const settle = `CREATE OR REPLACE FUNCTION ledger_settle(p_node bigint, p_batch bigint, p_settles jsonb) RETURNS void LANGUAGE plpgsql ${byKey} AS $$
 DECLARE
   v_unknown text;
 BEGIN
@@ -199,7 +202,7 @@ BEGIN
   FROM moved m WHERE a.id = m.account;
 END $$`
 
-const takeOver = `CREATE OR REPLACE FUNCTION ledger_take_over(p_node bigint, p_settles jsonb) RETURNS void LANGUAGE plpgsql AS $$
+const takeOver = `CREATE OR REPLACE FUNCTION ledger_take_over(p_node bigint, p_settles jsonb) RETURNS void LANGUAGE plpgsql ${byKey} AS $$
 BEGIN
   UPDATE ledger_nodes SET state = 'dead' WHERE id = p_node;
   PERFORM 1 FROM accounts WHERE id IN (

@@ -28,7 +28,8 @@ const read = (path: string): Source => {
 }
 
 const sources = ["schemas", "src", "layers"].flatMap(walk).map(read)
-const code = (source: Source) => source.text.replace(/\/\*[\s\S]*?\*\//g, "").replace(/\/\/.*$/gm, "")
+/** A file without its comments; the slashes of an address inside a string begin none. */
+const code = (source: Source) => source.text.replace(/\/\*[\s\S]*?\*\//g, "").replace(/(?<!:)\/\/.*$/gm, "")
 const target = (source: Source, specifier: string) => normalize(join(dirname(source.path), specifier))
 const local = (source: Source) =>
   source.imports.filter((specifier) => specifier.startsWith(".")).map((specifier) => target(source, specifier))
