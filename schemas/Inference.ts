@@ -3,11 +3,15 @@
  *
  * @since 0.1.0
  */
+import type { Conversation } from "./Conversation.ts"
 import type { Json, JsonObject } from "./Json.ts"
 import type { Usage } from "./Usage.ts"
 
 /** The public protocol a request came in by, and that its answer leaves by. @category models @since 0.1.0 */
-export type Protocol = "openai-chat"
+export type Protocol = "openai-chat" | "openai-responses" | "anthropic-messages" | "openai-embeddings" | "openai-images" | "openai-audio"
+
+/** What is asked of a model. @category models @since 0.1.0 */
+export type Operation = "chat" | "embeddings" | "images" | "transcription"
 
 /** Which provider the caller asked for. @category models @since 0.1.0 */
 export interface ProviderPreference {
@@ -19,8 +23,13 @@ export interface ProviderPreference {
 /** @category models @since 0.1.0 */
 export interface InferenceRequest {
   readonly protocol: Protocol
+  readonly operation: Operation
   /** The caller's own parsed body: what is not understood here still reaches a provider of the same protocol. */
   readonly body: JsonObject
+  /** The same, for a provider of another protocol; worked out when it is first asked for. Only of `chat`. */
+  readonly conversation: () => Conversation
+  /** What a provider cannot do is left out instead of refused (`drop_params`). */
+  readonly dropUnsupported: boolean
   /** As the caller wrote it. */
   readonly model: string
   /** Further models, tried in order when every provider of the one before failed. */
@@ -46,14 +55,38 @@ export type FinishReason = "stop" | "length" | "tool_calls" | "content_filter"
 export type InferenceEvent =
   | { readonly _tag: "Text"; readonly choice: number; readonly text: string; readonly logprobs?: Json }
   | { readonly _tag: "Refusal"; readonly choice: number; readonly text: string }
-  | { readonly _tag: "Reasoning"; readonly choice: number; readonly text: string; readonly signature?: string }
-  | { readonly _tag: "ToolCallStart"; readonly choice: number; readonly index: number; readonly id: string; readonly name: string }
+  /** `signature` closes a thought, on the event of its last text or alone with an empty one; `redacted` is a thought only its provider can read. */
+  | { readonly _tag: "Reasoning"; readonly choice: number; readonly text: string; readonly signature?: string; readonly redacted?: string }
+  | {
+      readonly _tag: "ToolCallStart"
+      readonly choice: number
+      readonly index: number
+      readonly id: string
+      readonly name: string
+      readonly signature?: string
+    }
   | { readonly _tag: "ToolCallArguments"; readonly choice: number; readonly index: number; readonly text: string }
-  | { readonly _tag: "Finish"; readonly choice: number; readonly reason: FinishReason }
+  /** `stopSequence`: the one that ended it, where the provider says so. `safety`: what tripped a provider's filter, in one form for all. */
+  | {
+      readonly _tag: "Finish"
+      readonly choice: number
+      readonly reason: FinishReason
+      readonly stopSequence?: string
+      readonly safety?: Safety
+    }
   | { readonly _tag: "Usage"; readonly usage: Usage }
+  /** The whole answer of an operation other than `chat`, in OpenAI's shape without its usage. */
+  | { readonly _tag: "Data"; readonly value: JsonObject }
+
+/** Why a provider's filter stopped an answer. @category models @since 0.1.0 */
+export interface Safety {
+  readonly blocked: boolean
+  /** Lower-case names such as `hate`, `violence`, `recitation`; may be empty. */
+  readonly categories: ReadonlyArray<string>
+}
 
 /** Whether an event carries something the caller sees as an answer: content, a refusal, reasoning or a tool call. @category predicates @since 0.1.0 */
 export const isContent = (event: InferenceEvent): boolean =>
   event._tag === "Text" || event._tag === "Refusal" || event._tag === "Reasoning"
     ? event.text.length > 0
-    : event._tag === "ToolCallStart" || event._tag === "ToolCallArguments"
+    : event._tag === "ToolCallStart" || event._tag === "ToolCallArguments" || event._tag === "Data"

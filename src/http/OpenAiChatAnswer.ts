@@ -74,7 +74,7 @@ const fold = (events: ReadonlyArray<InferenceEvent>): ReadonlyArray<readonly [nu
     return fresh
   }
   for (const event of events) {
-    if (event._tag === "Usage") continue
+    if (event._tag === "Usage" || event._tag === "Data") continue
     const choice = at(event.choice)
     switch (event._tag) {
       case "Text":
@@ -163,7 +163,7 @@ export class ChunkEncoder {
   encode(batch: ReadonlyArray<InferenceEvent>): string {
     let text = ""
     for (const event of batch) {
-      if (event._tag === "Usage" || this.finished.has(event.choice)) continue
+      if (event._tag === "Usage" || event._tag === "Data" || this.finished.has(event.choice)) continue
       if (event._tag === "Finish") {
         text += this.open(event.choice) + this.chunk(event.choice, "{}", `"${event.reason}"`)
         this.finished.add(event.choice)
@@ -207,7 +207,7 @@ export class ChunkEncoder {
   }
 }
 
-const deltaOf = (event: Exclude<InferenceEvent, { _tag: "Usage" | "Finish" }>) => {
+const deltaOf = (event: Exclude<InferenceEvent, { _tag: "Usage" | "Finish" | "Data" }>) => {
   switch (event._tag) {
     case "Text":
       return { content: event.text }

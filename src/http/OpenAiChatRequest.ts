@@ -7,6 +7,7 @@ import { Result } from "effect"
 import type { InferenceRequest, ProviderPreference } from "../../schemas/Inference.ts"
 import * as Json from "../../schemas/Json.ts"
 import * as ApiError from "./ApiError.ts"
+import { toConversation } from "./OpenAiChatConversation.ts"
 
 const roles = ["developer", "system", "user", "assistant", "tool", "function"]
 
@@ -129,6 +130,15 @@ const readModels = (body: Json.JsonObject): Read<{ readonly model: string; reado
   return Result.succeed({ model, fallbackModels: models.filter((name) => name !== model) })
 }
 
+/** A value that is worked out when it is first asked for. @category constructors @since 0.1.0 */
+export const once = <A>(make: () => A): (() => A) => {
+  let value: { readonly made: A } | null = null
+  return () => {
+    value ??= { made: make() }
+    return value.made
+  }
+}
+
 /** @category decoding @since 0.1.0 */
 export const decodeRequest = (body: Json.JsonObject): Read<InferenceRequest> =>
   Result.gen(function* () {
@@ -139,8 +149,11 @@ export const decodeRequest = (body: Json.JsonObject): Read<InferenceRequest> =>
     const maxTokens = (yield* readCount(body, "max_completion_tokens", most)) ?? (yield* readCount(body, "max_tokens", most))
     const options = body["stream_options"]
     return {
-      protocol: "openai-chat",
+      protocol: "openai-chat" as const,
+      operation: "chat" as const,
       body,
+      conversation: once(() => toConversation(body)),
+      dropUnsupported: body["drop_params"] === true,
       model,
       fallbackModels,
       preference: yield* readPreference(body["provider"]),

@@ -27,6 +27,8 @@ export interface ProviderAdapter {
   readonly send: (call: ProviderCall) => Effect.Effect<ReadonlyArray<InferenceEvent>, ProviderError>
   /** Done when the provider has accepted. The stream fails unless it brings content and a Finish (an end without is `cut`). Closing the Scope aborts the provider. */
   readonly stream: (call: ProviderCall) => Effect.Effect<AnswerStream, ProviderError, Scope.Scope>
+  /** The field of the request that this provider cannot do, by the caller's name for it; null when there is none. Such a candidate is passed over, and a route of nothing else is a 400. */
+  readonly unsupported: (call: ProviderCall) => string | null
   /** The provider's own id for a canonical id that no catalog row maps, or null when none may be made up. */
   readonly transformModelId: (provider: RegisteredProvider, canonicalId: string) => string | null
   /** What a status and body of this protocol mean. */

@@ -73,6 +73,7 @@ const answer = (call: ProviderCall): Effect.Effect<ReadonlyArray<Arr.NonEmptyRea
 export const make = (): ProviderAdapter => ({
   send: (call) => Effect.map(answer(call), (batches) => batches.flat()),
   stream: (call) => Effect.map(answer(call), (batches) => Stream.rechunk(Stream.fromArray(batches), 1)),
+  unsupported: () => null,
   transformModelId: (_, canonicalId) => canonicalId,
   mapError: (provider, status, _, body) =>
     new ProviderError({

@@ -6,6 +6,7 @@ import type { FinishReason, InferenceEvent, InferenceRequest } from "../../schem
 import type { Candidate, Model } from "../../schemas/Model.ts"
 import * as Money from "../../schemas/Money.ts"
 import { ProviderAnswer, ProviderConnection, ProviderError, ProviderStatus, ProviderTimeout } from "../../schemas/Provider.ts"
+import { toConversation } from "../../src/http/OpenAiChatConversation.ts"
 import type { ProviderAdapter, ProviderCall } from "../../src/providers/ProviderAdapter.ts"
 import { ProviderAdapters } from "../../src/providers/ProviderAdapters.ts"
 
@@ -60,6 +61,7 @@ export const scripted = (scripts: Readonly<Record<string, ReadonlyArray<Step>>>)
           Stream.concat(first, step._tag === "Break" ? Stream.fail(step.error) : Stream.succeed([finish("stop")] as const))
         )
       }),
+    unsupported: () => null,
     transformModelId: () => null,
     mapError: (provider, code) => status(provider, code)
   }
@@ -94,7 +96,10 @@ export const candidate = (provider: string, of = model("org/model", [provider]))
 
 export const request = (more: Partial<InferenceRequest> = {}): InferenceRequest => ({
   protocol: "openai-chat",
+  operation: "chat",
   body: {},
+  conversation: () => toConversation(more.body ?? {}),
+  dropUnsupported: false,
   model: "org/model",
   fallbackModels: [],
   preference: null,

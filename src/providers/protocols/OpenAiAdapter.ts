@@ -112,6 +112,7 @@ export const make = (transport: Transport["Service"]): ProviderAdapter => {
   return {
     send,
     stream: (call) => Effect.map(open(call), (response) => decodeStream(call.provider.definition.slug, response)),
+    unsupported: () => null,
     transformModelId: (provider, canonicalId) =>
       provider.definition.idRule === "strip-org" ? canonicalId.slice(canonicalId.indexOf("/") + 1) : null,
     mapError: (provider, status, headers, body) => mapError(provider, status, headers, body, 0)

@@ -11,7 +11,7 @@ import { SseParser } from "../../streams/Sse.ts"
 import type { ProviderCall } from "../ProviderAdapter.ts"
 
 /** Fields that speak to the gateway, not to a provider. */
-const gatewayFields = ["models", "provider"]
+const gatewayFields = ["models", "provider", "drop_params"]
 
 /** OpenAI's own reasoning families take no `max_tokens`. */
 const takesCompletionTokens = (call: ProviderCall): boolean =>
