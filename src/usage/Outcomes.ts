@@ -5,7 +5,7 @@
  *
  * @since 0.1.0
  */
-import { Context, Effect, Layer, Metric } from "effect"
+import { type Cause, Context, Effect, Layer, Metric, type Scope } from "effect"
 import type { Caller } from "../../schemas/Account.ts"
 import type { InferenceRequest } from "../../schemas/Inference.ts"
 import type { Candidate } from "../../schemas/Model.ts"
@@ -74,13 +74,29 @@ export class Outcomes extends Context.Service<
   {
     /** Tells everybody who listens. Never waits. */
     readonly publish: (outcome: Outcome) => Effect.Effect<void>
+    /** Tells `listener` of every outcome from now on, until the Scope closes. It must not wait; what it throws harms nobody. */
+    readonly subscribe: (listener: (outcome: Outcome) => Effect.Effect<void>) => Effect.Effect<void, never, Scope.Scope>
   }
 >()("sluice/usage/Outcomes") {
   static readonly layer = Layer.effect(
     this,
     Effect.gen(function* () {
       const log = yield* RequestLog
-      return Outcomes.of({ publish: (outcome) => Effect.andThen(log.record(outcome.caller.accountId, toRow(outcome)), measure(outcome)) })
+      const listeners = new Set<(outcome: Outcome) => Effect.Effect<void>>([
+        (outcome) => log.record(outcome.caller.accountId, toRow(outcome)),
+        measure
+      ])
+      const failed = (cause: Cause.Cause<never>) => Effect.logError("A listener of outcomes failed", cause)
+      return Outcomes.of({
+        publish: (outcome) => Effect.forEach(listeners, (listener) => Effect.catchCause(listener(outcome), failed), { discard: true }),
+        subscribe: (listener) =>
+          Effect.acquireRelease(
+            Effect.sync(() => {
+              listeners.add(listener)
+            }),
+            () => Effect.sync(() => listeners.delete(listener))
+          )
+      })
     })
   )
 }
