@@ -101,6 +101,25 @@ const hashSecret = Effect.flatMap(raw("KEY_HASH_SECRET"), (value) => {
     : refuse("KEY_HASH_SECRET", "(redacted)", "at least 32 characters")
 })
 
+/** What the first set variable of each list says; a name without one is left out. */
+const firstOfEach = Effect.fnUntraced(function* (
+  lists: ReadonlyArray<readonly [string, ReadonlyArray<string>]>,
+  takes: { readonly pattern: RegExp; readonly words: string }
+) {
+  const found: Record<string, string> = {}
+  for (const [key, names] of lists) {
+    for (const name of names) {
+      const value = key in found ? null : yield* raw(name)
+      if (value === null) continue
+      found[key] = takes.pattern.test(value.trim()) ? value.trim() : yield* refuse(name, value, takes.words)
+    }
+  }
+  return found
+})
+
+const urlPart = { pattern: /^[A-Za-z0-9._-]+$/, words: "letters, digits, dots, dashes and underscores" }
+const headerText = { pattern: /^[\x20-\x7e]+$/, words: "printable ASCII characters" }
+
 const providerSettings = Effect.fnUntraced(function* (definitions: ReadonlyArray<ProviderDefinition>) {
   const settings = new Map<string, ProviderSettings>()
   for (const definition of definitions) {
@@ -111,7 +130,12 @@ const providerSettings = Effect.fnUntraced(function* (definitions: ReadonlyArray
     if (apiKey === null && baseUrl === null) continue
     settings.set(definition.slug, {
       ...(apiKey === null ? {} : { apiKey }),
-      ...(baseUrl === null ? {} : { baseUrl: baseUrl.replace(/\/+$/, "") })
+      ...(baseUrl === null ? {} : { baseUrl: baseUrl.replace(/\/+$/, "") }),
+      variables: yield* firstOfEach(
+        Object.entries(definition.variables ?? {}).map(([name, { names }]) => [name, names] as const),
+        urlPart
+      ),
+      headers: yield* firstOfEach(Object.entries(definition.headerNames ?? {}), headerText)
     })
   }
   return settings

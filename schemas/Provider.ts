@@ -14,14 +14,39 @@ export interface ProviderAuth {
   readonly also?: Readonly<Record<string, string>>
 }
 
+/** Where a provider takes what is not chat: paths under its base URL, `{model}` for the native id. An absent one: not by this protocol's form. @category models @since 0.1.0 */
+export interface ProviderPaths {
+  readonly embeddings?: string
+  readonly images?: string
+  readonly transcriptions?: string
+  readonly responses?: string
+  /** Of chat in pieces, where it is another one than `chatPath`. */
+  readonly stream?: string
+}
+
+/** A part of a base URL that a deployment gives. @category models @since 0.1.0 */
+export interface ProviderVariable {
+  /** Environment variables that may carry it, the slug rule's name first. */
+  readonly names: ReadonlyArray<string>
+  /** Null: without it the provider is not reachable. */
+  readonly fallback: string | null
+}
+
 /** One row of the registry. @category models @since 0.1.0 */
 export interface ProviderDefinition {
   readonly slug: string
   readonly name: string
   readonly aliases: ReadonlyArray<string>
   readonly protocol: "openai" | "anthropic" | "gemini" | "sandbox" | "other"
+  /** `{name}` stands for one of `variables`. */
   readonly baseUrl: string
   readonly chatPath: string
+  readonly paths: ProviderPaths
+  /** Where it lists its models: a path, or an address elsewhere; null where it lists none. */
+  readonly modelsPath: string | null
+  readonly variables?: Readonly<Record<string, ProviderVariable>>
+  /** Headers whose values a deployment may give, by the environment variables that carry them. */
+  readonly headerNames?: Readonly<Record<string, ReadonlyArray<string>>>
   /** Environment variables that may carry the key, the slug rule's name first. */
   readonly keyNames: ReadonlyArray<string>
   readonly auth: ProviderAuth

@@ -6,7 +6,7 @@
 import { Array as Arr, Clock, Context, Effect, Exit, Layer, type Pull, Random, Result, Schema, Scope, Stream } from "effect"
 import { type InferenceEvent, type InferenceRequest, isContent } from "../../schemas/Inference.ts"
 import type { Candidate } from "../../schemas/Model.ts"
-import { isCallersMistake, ProviderError } from "../../schemas/Provider.ts"
+import { isCallersMistake, ProviderError, ProviderStatus } from "../../schemas/Provider.ts"
 import { Breakers, type Permit } from "./Breakers.ts"
 import { breakerOutcome, errorCode, nextStep } from "./FailurePolicy.ts"
 import type { ProviderAdapter, ProviderCall } from "./ProviderAdapter.ts"
@@ -173,12 +173,24 @@ const makeRoute = Effect.gen(function* () {
   const adapters = yield* ProviderAdapters
   const registry = yield* ProviderRegistry
 
-  /** One candidate's turn: a permit, then calls as long as the policy says to try the same provider again. */
-  const turn = Effect.fnUntraced(function* <A>(request: FailoverRequest, candidate: Candidate, othersLeft: boolean, ask: Ask<A>) {
+  const callOf = (request: FailoverRequest, candidate: Candidate): ProviderCall | null => {
     const provider = registry.get(candidate.provider)
-    const permit = provider === undefined ? null : yield* breakers.permit(candidate.provider)
-    if (provider === undefined || permit === null) return null
-    const call: ProviderCall = { provider, nativeId: candidate.nativeId, request: request.request, maxTokens: request.maxTokens(candidate) }
+    if (provider === undefined) return null
+    const { model, nativeId } = candidate
+    return { provider, nativeId, model, request: request.request, maxTokens: request.maxTokens(candidate) }
+  }
+
+  /** One candidate's turn: a permit, then calls as long as the policy says to try the same provider again. */
+  const turn = Effect.fnUntraced(function* <A>(
+    request: FailoverRequest,
+    candidate: Candidate,
+    call: ProviderCall,
+    othersLeft: boolean,
+    ask: Ask<A>
+  ) {
+    const { provider } = call
+    const permit = yield* breakers.permit(candidate.provider)
+    if (permit === null) return null
     const { log } = request
     const verdict = verdictOf(permit)
     return yield* Effect.gen(function* () {
@@ -213,19 +225,32 @@ const makeRoute = Effect.gen(function* () {
     const silent = new Set<string>()
     const exhausted = new Set<string>()
     let last: ProviderError | null = null
+    let refused: ProviderError | null = null
+    let resting = false
     for (const [index, candidate] of request.candidates.entries()) {
       if (silent.has(candidate.provider) || exhausted.has(candidate.model.id)) continue
+      const call = callOf(request, candidate)
+      if (call === null) continue
+      const param = request.request.dropUnsupported ? null : adapters.for(call.provider).unsupported(call)
+      if (param !== null) {
+        refused ??= unsupported(candidate, param)
+        continue
+      }
       const othersLeft = request.candidates.some(
         (other, at) => at > index && other.model.id === candidate.model.id && !silent.has(other.provider)
       )
-      const result = yield* turn(request, candidate, othersLeft, ask)
-      if (result === null) continue
+      const result = yield* turn(request, candidate, call, othersLeft, ask)
+      if (result === null) {
+        resting = true
+        continue
+      }
       if (result.error === null) return { candidate, answer: result.answer }
       last = worse(last, result.error)
       if (result.step._tag === "Stop") break
       if (result.step._tag === "Exhausted") exhausted.add(candidate.model.id)
       if (result.error.reason._tag === "ProviderTimeout") silent.add(candidate.provider)
     }
+    if (last === null && !resting) last = refused
     return yield* new AllProvidersFailed({ last, retryAfterMs: last === null ? yield* untilProbe(request.candidates) : retryAfterOf(last) })
   })
 
@@ -240,5 +265,18 @@ const makeRoute = Effect.gen(function* () {
     })
   }
 })
+
+/** The caller's mistake of asking for what no provider of the route can do. */
+const unsupported = (candidate: Candidate, param: string): ProviderError =>
+  new ProviderError({
+    provider: candidate.provider,
+    reason: new ProviderStatus({
+      status: 400,
+      message: `\`${param}\` is not supported by any provider of \`${candidate.model.id}\` here. Leave it out, or send \`drop_params: true\` to have it left out.`,
+      code: "UNSUPPORTED_PARAMETER",
+      param,
+      retryAfterMs: null
+    })
+  })
 
 const retryAfterOf = (error: ProviderError): number | null => (error.reason._tag === "ProviderStatus" ? error.reason.retryAfterMs : null)

@@ -5,6 +5,7 @@
  */
 import type { Array as Arr, Effect, Scope, Stream } from "effect"
 import type { InferenceEvent, InferenceRequest } from "../../schemas/Inference.ts"
+import type { Model } from "../../schemas/Model.ts"
 import type { ProviderError } from "../../schemas/Provider.ts"
 import type { RegisteredProvider } from "./ProviderRegistry.ts"
 
@@ -13,6 +14,7 @@ export interface ProviderCall {
   readonly provider: RegisteredProvider
   /** The provider's own id of the model, letter case kept. */
   readonly nativeId: string
+  readonly model: Model
   readonly request: InferenceRequest
   /** A bound on the output that the hold imposes where the caller set none; null: the caller's own holds. */
   readonly maxTokens: number | null

@@ -15,12 +15,18 @@ export interface RegisteredProvider {
   /** No trailing slash. */
   readonly baseUrl: string
   readonly apiKey: Redacted.Redacted | null
+  /** Values of the definition's `variables`. */
+  readonly variables: Readonly<Record<string, string>>
+  /** Headers of this deployment that go along with every call. */
+  readonly headers: Readonly<Record<string, string>>
 }
 
 /** What the settings say of one provider; absent parts are the registry's. @category models @since 0.1.0 */
 export interface ProviderSettings {
   readonly apiKey?: Redacted.Redacted
   readonly baseUrl?: string
+  readonly variables?: Readonly<Record<string, string>>
+  readonly headers?: Readonly<Record<string, string>>
 }
 
 /** @category services @since 0.1.0 */
@@ -48,11 +54,32 @@ export class ProviderRegistry extends Context.Service<
 /** Protocols that an adapter speaks; a provider of another one cannot be switched on. */
 const spoken: ReadonlyArray<ProviderDefinition["protocol"]> = ["openai", "sandbox"]
 
+const fill = (template: string, values: Readonly<Record<string, string>>): string =>
+  template.replace(/\{(\w+)\}/g, (whole, name) => values[name] ?? whole)
+
 const register = (definition: ProviderDefinition, settings: ProviderSettings): RegisteredProvider => {
-  const baseUrl = settings.baseUrl ?? definition.baseUrl
+  const variables: Record<string, string> = {}
+  for (const [name, variable] of Object.entries(definition.variables ?? {})) {
+    const value = settings.variables?.[name] ?? variable.fallback
+    if (value !== null) variables[name] = value
+  }
+  const baseUrl = settings.baseUrl ?? fill(definition.baseUrl, variables)
   const reachable = !baseUrl.includes("{")
   const hasKey = settings.apiKey !== undefined || definition.protocol === "sandbox"
-  return { definition, active: hasKey && reachable && spoken.includes(definition.protocol), baseUrl, apiKey: settings.apiKey ?? null }
+  return {
+    definition,
+    active: hasKey && reachable && spoken.includes(definition.protocol),
+    baseUrl,
+    apiKey: settings.apiKey ?? null,
+    variables,
+    headers: settings.headers ?? {}
+  }
+}
+
+/** The address of one of a provider's paths, `{model}` filled with the native id. @category accessors @since 0.1.0 */
+export const urlOf = (provider: RegisteredProvider, path: string, nativeId = ""): string => {
+  const filled = fill(path.replaceAll("{model}", nativeId), provider.variables)
+  return /^https?:/.test(filled) ? filled : provider.baseUrl + filled
 }
 
 /** Slugs of the default failover chain, most reliable first. @category accessors @since 0.1.0 */

@@ -14,6 +14,18 @@ const Row = Schema.Struct({
   protocol: Schema.Literals(["openai", "anthropic", "gemini", "sandbox", "other"]),
   baseUrl: Schema.String,
   chatPath: Schema.String,
+  paths: Schema.Struct({
+    embeddings: Schema.optionalKey(Schema.String),
+    images: Schema.optionalKey(Schema.String),
+    transcriptions: Schema.optionalKey(Schema.String),
+    responses: Schema.optionalKey(Schema.String),
+    stream: Schema.optionalKey(Schema.String)
+  }),
+  modelsPath: Schema.NullOr(Schema.String),
+  variables: Schema.optionalKey(
+    Schema.Record(Schema.String, Schema.Struct({ names: Schema.Array(Schema.String), fallback: Schema.NullOr(Schema.String) }))
+  ),
+  headerNames: Schema.optionalKey(Schema.Record(Schema.String, Schema.Array(Schema.String))),
   keyNames: Schema.Array(Schema.String),
   auth: Schema.Struct({
     header: Schema.String,

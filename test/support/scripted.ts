@@ -36,7 +36,7 @@ const text = (value: string): InferenceEvent => ({ _tag: "Text", choice: 0, text
 const finish = (reason: FinishReason): InferenceEvent => ({ _tag: "Finish", choice: 0, reason })
 
 /** Adapters that follow scripts, and what they were asked. A provider without steps left answers. */
-export const scripted = (scripts: Readonly<Record<string, ReadonlyArray<Step>>>) => {
+export const scripted = (scripts: Readonly<Record<string, ReadonlyArray<Step>>>, unsupported: Readonly<Record<string, string>> = {}) => {
   const calls: Array<string> = []
   const left = new Map(Object.entries(scripts).map(([slug, steps]) => [slug, [...steps]]))
   const next = (call: ProviderCall): Step => {
@@ -61,7 +61,7 @@ export const scripted = (scripts: Readonly<Record<string, ReadonlyArray<Step>>>)
           Stream.concat(first, step._tag === "Break" ? Stream.fail(step.error) : Stream.succeed([finish("stop")] as const))
         )
       }),
-    unsupported: () => null,
+    unsupported: (call) => unsupported[call.provider.definition.slug] ?? null,
     transformModelId: () => null,
     mapError: (provider, code) => status(provider, code)
   }

@@ -3,59 +3,24 @@
  *
  * @since 0.1.0
  */
-import { Array as Arr, Cause, Clock, Effect, Pull, Redacted, Stream } from "effect"
-import type { InferenceEvent } from "../../../schemas/Inference.ts"
+import { Effect } from "effect"
 import * as Json from "../../../schemas/Json.ts"
-import { ProviderAnswer, ProviderConnection, ProviderError, ProviderStatus } from "../../../schemas/Provider.ts"
-import type { AnswerStream, ProviderAdapter, ProviderCall } from "../ProviderAdapter.ts"
-import type { RegisteredProvider } from "../ProviderRegistry.ts"
-import type { Transport, TransportError, TransportRequest, TransportResponse } from "../Transport.ts"
+import { ProviderError, ProviderStatus } from "../../../schemas/Provider.ts"
+import type { ProviderAdapter, ProviderCall } from "../ProviderAdapter.ts"
+import { urlOf } from "../ProviderRegistry.ts"
+import type { Transport, TransportRequest } from "../Transport.ts"
+import * as HttpProtocol from "./HttpProtocol.ts"
 import { decodeAnswer, encodeRequest, StreamDecoder } from "./OpenAiChatCodec.ts"
-
-/** Bytes of a whole answer, and of an error's body, that are read. */
-const MAX_ANSWER = 32 * 1_024 * 1_024
-const MAX_ERROR = 64 * 1_024
-
-const headersFor = (provider: RegisteredProvider): Record<string, string> => {
-  const { auth } = provider.definition
-  const headers: Record<string, string> = {
-    "content-type": "application/json",
-    accept: "application/json, text/event-stream",
-    ...auth.also
-  }
-  if (provider.apiKey !== null) headers[auth.header.toLowerCase()] = auth.format.replace("{key}", Redacted.value(provider.apiKey))
-  return headers
-}
 
 const toRequest = (call: ProviderCall): TransportRequest => ({
   method: "POST",
-  url: call.provider.baseUrl + call.provider.definition.chatPath,
-  headers: headersFor(call.provider),
+  url: urlOf(call.provider, call.provider.definition.chatPath, call.nativeId),
+  headers: HttpProtocol.headersFor(call.provider),
   body: encodeRequest(call)
 })
 
-/** Whatever looks like a credential in a provider's words is not shown to a caller. */
-const scrub = (text: string): string =>
-  text
-    .replace(/\b(sk|pk|gw|key|rk)[-_][A-Za-z0-9*_-]{6,}/g, "[redacted]")
-    .replace(/bearer\s+\S+/gi, "Bearer [redacted]")
-    .slice(0, 1_000)
-
-const retryAfter = (header: string | undefined, now: number): number | null => {
-  if (header === undefined) return null
-  if (/^\d+(\.\d+)?$/.test(header.trim())) return Math.ceil(Number(header) * 1_000)
-  const at = Date.parse(header)
-  return Number.isNaN(at) ? null : Math.max(0, at - now)
-}
-
 /** What a failing status of this protocol means; `now` in epoch milliseconds, for a `Retry-After` that is a date. @category decoding @since 0.1.0 */
-export const mapError = (
-  provider: string,
-  status: number,
-  headers: Readonly<Record<string, string>>,
-  body: string,
-  now: number
-): ProviderError => {
+export const mapError: HttpProtocol.HttpProtocol["mapError"] = (provider, status, headers, body, now) => {
   const parsed = Json.parse(body)
   const error = Json.isObject(parsed) ? (parsed["error"] ?? parsed) : undefined
   const message = Json.isObject(error) ? Json.string(error["message"]) : (Json.string(error) ?? null)
@@ -63,106 +28,22 @@ export const mapError = (
     provider,
     reason: new ProviderStatus({
       status,
-      message: scrub(message ?? `The provider refused the request with status ${status}.`),
+      message: HttpProtocol.scrub(message ?? `The provider refused the request with status ${status}.`),
       code: Json.isObject(error) ? Json.string(error["code"]) : null,
       param: Json.isObject(error) ? Json.string(error["param"]) : null,
-      retryAfterMs: retryAfter(headers["retry-after"], now)
+      retryAfterMs: HttpProtocol.retryAfter(headers["retry-after"], now)
     })
   })
 }
 
-const fromTransport = (provider: string) => (error: TransportError) => new ProviderError({ provider, reason: error.reason })
-
-const readText = Effect.fnUntraced(function* (response: TransportResponse, limit: number) {
-  const decoder = new TextDecoder("utf-8")
-  let text = ""
-  let bytes = 0
-  yield* Stream.runForEachArray(
-    Stream.takeWhile(response.body, () => bytes <= limit),
-    (chunks) =>
-      Effect.sync(() => {
-        for (const chunk of chunks) {
-          bytes += chunk.length
-          text += decoder.decode(chunk, { stream: true })
-        }
-      })
-  )
-  return { text: text + decoder.decode(), whole: bytes <= limit }
-})
-
 /** @category constructors @since 0.1.0 */
-export const make = (transport: Transport["Service"]): ProviderAdapter => {
-  const open = Effect.fnUntraced(function* (call: ProviderCall) {
-    const { slug } = call.provider.definition
-    const response = yield* Effect.mapError(transport.send(toRequest(call)), fromTransport(slug))
-    if (response.status >= 200 && response.status < 300) return response
-    const failed = yield* Effect.orElseSucceed(readText(response, MAX_ERROR), () => ({ text: "", whole: false }))
-    return yield* mapError(slug, response.status, response.headers, failed.text, yield* Clock.currentTimeMillis)
-  })
-
-  const send = Effect.fnUntraced(function* (call: ProviderCall): Effect.fn.Return<ReadonlyArray<InferenceEvent>, ProviderError> {
-    const provider = call.provider.definition.slug
-    const read = Effect.flatMap(open(call), (response) => Effect.mapError(readText(response, MAX_ANSWER), brokenMidway(provider)))
-    const { text, whole } = yield* Effect.scoped(read)
-    if (!whole) return yield* answerFault(provider, new ProviderAnswer({ fault: "malformed", message: "the answer is too large" }))
-    const { events, fault } = decodeAnswer(text)
-    return fault === null ? events : yield* answerFault(provider, fault)
-  })
-
-  return {
-    send,
-    stream: (call) => Effect.map(open(call), (response) => decodeStream(call.provider.definition.slug, response)),
+export const make = (transport: Transport["Service"]): ProviderAdapter =>
+  HttpProtocol.make(transport, {
+    request: (call) => Effect.sync(() => toRequest(call)),
+    decodeAnswer: (_, text) => decodeAnswer(text),
+    decoder: () => new StreamDecoder(),
     unsupported: () => null,
     transformModelId: (provider, canonicalId) =>
       provider.definition.idRule === "strip-org" ? canonicalId.slice(canonicalId.indexOf("/") + 1) : null,
-    mapError: (provider, status, headers, body) => mapError(provider, status, headers, body, 0)
-  }
-}
-
-const answerFault = (provider: string, reason: ProviderAnswer) => new ProviderError({ provider, reason })
-
-/** A connection that breaks after the head has answered, whatever the transport saw of it. */
-const brokenMidway = (provider: string) => (error: TransportError) =>
-  new ProviderError({
-    provider,
-    reason:
-      error.reason._tag === "ProviderConnection" ? new ProviderConnection({ answered: true, message: error.reason.message }) : error.reason
+    mapError
   })
-
-type Batches = Arr.NonEmptyReadonlyArray<Arr.NonEmptyReadonlyArray<InferenceEvent>>
-
-/** Events of a stream in batches, one for each read; the last pull says whether the answer was whole. */
-const decodeStream = (provider: string, response: TransportResponse): AnswerStream =>
-  Stream.transformPull(Stream.mapError(response.body, brokenMidway(provider)), (pull) =>
-    Effect.sync(() => {
-      const decoder = new StreamDecoder()
-      let ended = false
-      let broken: ProviderAnswer | null = null
-      const give = (events: ReadonlyArray<InferenceEvent>): Pull.Pull<Batches, ProviderError> =>
-        Arr.isReadonlyArrayNonEmpty(events) ? Effect.succeed([events]) : next
-      const finish = (): Pull.Pull<Batches, ProviderError> => {
-        const { events, fault } = decoder.end()
-        broken = fault
-        ended = true
-        return give(events)
-      }
-      const read = Pull.catchDone(pull, () => Effect.succeed(null))
-      const take = (chunks: ReadonlyArray<Uint8Array> | null): Pull.Pull<Batches, ProviderError> => {
-        if (chunks === null) return finish()
-        const events: Array<InferenceEvent> = []
-        for (const chunk of chunks) {
-          const decoded = decoder.push(chunk)
-          events.push(...decoded.events)
-          broken = decoded.fault
-          if (broken !== null) break
-        }
-        return give(events)
-      }
-      const next: Pull.Pull<Batches, ProviderError> = Effect.suspend(() => {
-        if (broken !== null) return Effect.fail(answerFault(provider, broken))
-        if (ended) return Cause.done()
-        return decoder.isDone ? finish() : Effect.flatMap(read, take)
-      })
-      return next
-    })
-  )

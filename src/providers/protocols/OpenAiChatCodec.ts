@@ -5,10 +5,11 @@
  */
 import type { FinishReason, InferenceEvent } from "../../../schemas/Inference.ts"
 import * as Json from "../../../schemas/Json.ts"
-import { ProviderAnswer } from "../../../schemas/Provider.ts"
+import type { ProviderAnswer } from "../../../schemas/Provider.ts"
 import type { Usage } from "../../../schemas/Usage.ts"
 import { SseParser } from "../../streams/Sse.ts"
 import type { ProviderCall } from "../ProviderAdapter.ts"
+import { type AnswerDecoder, type Decoded, fault } from "./AnswerDecoding.ts"
 
 /** Fields that speak to the gateway, not to a provider. */
 const gatewayFields = ["models", "provider", "drop_params"]
@@ -107,12 +108,6 @@ const pushToolCalls = (events: Array<InferenceEvent>, choice: number, message: J
 const errorText = (value: Json.Json): string =>
   (Json.isObject(value) ? Json.string(value["message"]) : Json.string(value)) ?? "the provider reported an error"
 
-/** What was decoded, or how the answer breaks its protocol. @category models @since 0.1.0 */
-export type Decoded = { readonly events: Array<InferenceEvent>; readonly fault: ProviderAnswer | null }
-
-const fault = (kind: "empty" | "cut" | "malformed" | "reported", message: string): ProviderAnswer =>
-  new ProviderAnswer({ fault: kind, message: message.slice(0, 500) })
-
 /**
  * A whole answer. An answer without content is empty unless its finish reason says why there is none.
  *
@@ -154,7 +149,7 @@ export const decodeAnswer = (text: string): Decoded => {
  * @category decoding
  * @since 0.1.0
  */
-export class StreamDecoder {
+export class StreamDecoder implements AnswerDecoder {
   private readonly sse = new SseParser()
   private readonly begun = new Set<string>()
   private readonly finished = new Set<number>()

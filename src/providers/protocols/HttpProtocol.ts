@@ -1,0 +1,155 @@
+/**
+ * What every protocol over HTTP shares: a request to bytes, statuses, whole answers within bounds, streams in batches.
+ *
+ * @since 0.1.0
+ */
+import { Array as Arr, Cause, Clock, Effect, Pull, Redacted, Stream } from "effect"
+import type { InferenceEvent } from "../../../schemas/Inference.ts"
+import { ProviderAnswer, ProviderConnection, ProviderError } from "../../../schemas/Provider.ts"
+import type { AnswerStream, ProviderAdapter, ProviderCall } from "../ProviderAdapter.ts"
+import type { RegisteredProvider } from "../ProviderRegistry.ts"
+import type { Transport, TransportError, TransportRequest, TransportResponse } from "../Transport.ts"
+import type { AnswerDecoder, Decoded } from "./AnswerDecoding.ts"
+
+/** What one protocol says in its own way. @category models @since 0.1.0 */
+export interface HttpProtocol extends Pick<ProviderAdapter, "unsupported" | "transformModelId"> {
+  readonly request: (call: ProviderCall) => Effect.Effect<TransportRequest, ProviderError>
+  readonly decodeAnswer: (call: ProviderCall, text: string) => Decoded
+  readonly decoder: (call: ProviderCall) => AnswerDecoder
+  /** `now` in epoch milliseconds, for a `Retry-After` that is a date. */
+  readonly mapError: (
+    provider: string,
+    status: number,
+    headers: Readonly<Record<string, string>>,
+    body: string,
+    now: number
+  ) => ProviderError
+}
+
+/** Bytes of a whole answer, and of an error's body, that are read. */
+const MAX_ANSWER = 32 * 1_024 * 1_024
+const MAX_ERROR = 64 * 1_024
+
+/** The headers of a call with a JSON body, the provider's key among them. @category encoding @since 0.1.0 */
+export const headersFor = (provider: RegisteredProvider): Record<string, string> => {
+  const { auth } = provider.definition
+  const headers: Record<string, string> = {
+    "content-type": "application/json",
+    accept: "application/json, text/event-stream",
+    ...auth.also,
+    ...provider.headers
+  }
+  if (provider.apiKey !== null) headers[auth.header.toLowerCase()] = auth.format.replace("{key}", Redacted.value(provider.apiKey))
+  return headers
+}
+
+/** Whatever looks like a credential in a provider's words is not shown to a caller. @category formatting @since 0.1.0 */
+export const scrub = (text: string): string =>
+  text
+    .replace(/\b(sk|pk|gw|key|rk)[-_][A-Za-z0-9*_-]{6,}/g, "[redacted]")
+    .replace(/bearer\s+\S+/gi, "Bearer [redacted]")
+    .slice(0, 1_000)
+
+/** A `Retry-After` in milliseconds; null when there is none. @category decoding @since 0.1.0 */
+export const retryAfter = (header: string | undefined, now: number): number | null => {
+  if (header === undefined) return null
+  if (/^\d+(\.\d+)?$/.test(header.trim())) return Math.ceil(Number(header) * 1_000)
+  const at = Date.parse(header)
+  return Number.isNaN(at) ? null : Math.max(0, at - now)
+}
+
+const fromTransport = (provider: string) => (error: TransportError) => new ProviderError({ provider, reason: error.reason })
+
+const readText = Effect.fnUntraced(function* (response: TransportResponse, limit: number) {
+  const decoder = new TextDecoder("utf-8")
+  let text = ""
+  let bytes = 0
+  yield* Stream.runForEachArray(
+    Stream.takeWhile(response.body, () => bytes <= limit),
+    (chunks) =>
+      Effect.sync(() => {
+        for (const chunk of chunks) {
+          bytes += chunk.length
+          text += decoder.decode(chunk, { stream: true })
+        }
+      })
+  )
+  return { text: text + decoder.decode(), whole: bytes <= limit }
+})
+
+/** The adapter of a protocol over a transport. @category constructors @since 0.1.0 */
+export const make = (transport: Transport["Service"], protocol: HttpProtocol): ProviderAdapter => {
+  const open = Effect.fnUntraced(function* (call: ProviderCall) {
+    const { slug } = call.provider.definition
+    const response = yield* Effect.mapError(transport.send(yield* protocol.request(call)), fromTransport(slug))
+    if (response.status >= 200 && response.status < 300) return response
+    const failed = yield* Effect.orElseSucceed(readText(response, MAX_ERROR), () => ({ text: "", whole: false }))
+    return yield* protocol.mapError(slug, response.status, response.headers, failed.text, yield* Clock.currentTimeMillis)
+  })
+
+  const send = Effect.fnUntraced(function* (call: ProviderCall): Effect.fn.Return<ReadonlyArray<InferenceEvent>, ProviderError> {
+    const provider = call.provider.definition.slug
+    const read = Effect.flatMap(open(call), (response) => Effect.mapError(readText(response, MAX_ANSWER), brokenMidway(provider)))
+    const { text, whole } = yield* Effect.scoped(read)
+    if (!whole) return yield* answerFault(provider, new ProviderAnswer({ fault: "malformed", message: "the answer is too large" }))
+    const { events, fault } = protocol.decodeAnswer(call, text)
+    return fault === null ? events : yield* answerFault(provider, fault)
+  })
+
+  return {
+    send,
+    stream: (call) =>
+      Effect.map(open(call), (response) => decodeStream(call.provider.definition.slug, response, () => protocol.decoder(call))),
+    unsupported: protocol.unsupported,
+    transformModelId: protocol.transformModelId,
+    mapError: (provider, status, headers, body) => protocol.mapError(provider, status, headers, body, 0)
+  }
+}
+
+const answerFault = (provider: string, reason: ProviderAnswer) => new ProviderError({ provider, reason })
+
+/** A connection that breaks after the head has answered, whatever the transport saw of it. */
+const brokenMidway = (provider: string) => (error: TransportError) =>
+  new ProviderError({
+    provider,
+    reason:
+      error.reason._tag === "ProviderConnection" ? new ProviderConnection({ answered: true, message: error.reason.message }) : error.reason
+  })
+
+type Batches = Arr.NonEmptyReadonlyArray<Arr.NonEmptyReadonlyArray<InferenceEvent>>
+
+/** Events of a stream in batches, one for each read; the last pull says whether the answer was whole. */
+const decodeStream = (provider: string, response: TransportResponse, makeDecoder: () => AnswerDecoder): AnswerStream =>
+  Stream.transformPull(Stream.mapError(response.body, brokenMidway(provider)), (pull) =>
+    Effect.sync(() => {
+      const decoder = makeDecoder()
+      let ended = false
+      let broken: ProviderAnswer | null = null
+      const give = (events: ReadonlyArray<InferenceEvent>): Pull.Pull<Batches, ProviderError> =>
+        Arr.isReadonlyArrayNonEmpty(events) ? Effect.succeed([events]) : next
+      const finish = (): Pull.Pull<Batches, ProviderError> => {
+        const { events, fault } = decoder.end()
+        broken = fault
+        ended = true
+        return give(events)
+      }
+      const read = Pull.catchDone(pull, () => Effect.succeed(null))
+      const take = (chunks: ReadonlyArray<Uint8Array> | null): Pull.Pull<Batches, ProviderError> => {
+        if (chunks === null) return finish()
+        const events: Array<InferenceEvent> = []
+        for (const chunk of chunks) {
+          const decoded = decoder.push(chunk)
+          events.push(...decoded.events)
+          broken = decoded.fault
+          if (broken !== null) break
+        }
+        return give(events)
+      }
+      const next: Pull.Pull<Batches, ProviderError> = Effect.suspend(() => {
+        if (broken !== null) return Effect.fail(answerFault(provider, broken))
+        if (ended) return Cause.done()
+        return decoder.isDone ? finish() : Effect.flatMap(read, take)
+      })
+      return next
+    })
+  )
