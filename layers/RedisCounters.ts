@@ -3,41 +3,106 @@
  *
  * @since 0.1.0
  */
+import { createHash } from "node:crypto"
 import { Effect, Layer, Redacted } from "effect"
 import { Redis } from "ioredis"
 import { CounterStore, CounterStoreError } from "../src/limits/CounterStore.ts"
+import * as GuardedCounters from "../src/limits/GuardedCounters.ts"
+import { Watchdog } from "./Watchdog.ts"
 
-/** A Redis slower than this counts as away, in milliseconds. */
-const PATIENCE = 50
+/** @category models @since 0.1.0 */
+export interface RedisCountersOptions {
+  readonly url: Redacted.Redacted
+  /** A Redis slower than this counts as away, in milliseconds. */
+  readonly patienceMs?: number
+  readonly probeMs?: number
+}
+
+const PATIENCE = 40
+
+/** How long the server's start waits for the first connection, in milliseconds. */
+const FIRST_CONNECTION = 2_000
+
+/** A connection that was silent for so long while it was asked is made anew, in milliseconds. */
+const SILENCE = 5_000
+
+interface Script {
+  readonly text: string
+  readonly sha: string
+}
+
+const script = (text: string): Script => ({ text, sha: createHash("sha1").update(text).digest("hex") })
 
 /**
- * Takes for each counter its raise, its limit (-1: none) and its life. Looks at all before raising any, so that a request
- * refused by one limit is not counted by the others.
+ * Takes for each counter its raise, its limit (-1: none), its life and what it is: `w` a window, `b` a burst, else the member
+ * of a place. Looks at all before raising any, so that a request refused by one limit is not counted by the others.
  */
-const raiseScript = `
-local counts, refused = {}, {}
+const raiseScript = script(`
+local counts, refused, fresh, now = {}, {}, {}, 0
 for i, key in ipairs(KEYS) do
-  local by, limit = tonumber(ARGV[i * 3 - 2]), tonumber(ARGV[i * 3 - 1])
-  counts[i] = tonumber(redis.call('GET', key) or '0')
-  if limit >= 0 and counts[i] + by > limit then refused[#refused + 1] = i - 1 end
-end
-if #refused == 0 then
-  for i, key in ipairs(KEYS) do
-    local by = tonumber(ARGV[i * 3 - 2])
-    local existed = redis.call('EXISTS', key)
-    counts[i] = redis.call('INCRBY', key, by)
-    if existed == 0 then redis.call('PEXPIRE', key, ARGV[i * 3]) end
+  local by, limit, ttl, what = tonumber(ARGV[i * 4 - 3]), tonumber(ARGV[i * 4 - 2]), tonumber(ARGV[i * 4 - 1]), ARGV[i * 4]
+  if what == 'w' then
+    local count = redis.call('GET', key)
+    fresh[i] = not count
+    counts[i] = tonumber(count or '0')
+    if limit >= 0 and counts[i] + by > limit then refused[#refused + 1] = i - 1 end
+  else
+    if now == 0 then
+      local time = redis.call('TIME')
+      now = tonumber(time[1]) * 1000 + tonumber(time[2]) / 1000
+    end
+    if what == 'b' then
+      local step = ttl / limit
+      local behind = math.max(0, tonumber(redis.call('GET', key) or '0') - now)
+      counts[i] = math.ceil(behind / step - 0.001)
+      if limit == 0 or behind + step * by > ttl + 0.01 then refused[#refused + 1] = i - 1 end
+    else
+      redis.call('ZREMRANGEBYSCORE', key, '-inf', now)
+      counts[i] = redis.call('ZCARD', key)
+      if limit >= 0 and counts[i] + 1 > limit then refused[#refused + 1] = i - 1 end
+    end
   end
 end
-return { counts, refused }`
+if #refused > 0 then return { counts, refused } end
+for i, key in ipairs(KEYS) do
+  local by, limit, ttl, what = ARGV[i * 4 - 3], tonumber(ARGV[i * 4 - 2]), ARGV[i * 4 - 1], ARGV[i * 4]
+  if what == 'w' then
+    counts[i] = redis.call('INCRBY', key, by)
+    if fresh[i] then redis.call('PEXPIRE', key, ttl) end
+  elseif what == 'b' then
+    local step = tonumber(ttl) / limit
+    local full = math.max(tonumber(redis.call('GET', key) or '0'), now) + step * tonumber(by)
+    redis.call('SET', key, string.format('%.3f', full), 'PX', math.ceil(full - now) + 1)
+    counts[i] = math.ceil((full - now) / step - 0.001)
+  else
+    redis.call('ZADD', key, now + tonumber(ttl), what)
+    redis.call('PEXPIRE', key, ttl)
+    counts[i] = counts[i] + 1
+  end
+end
+return { counts, refused }`)
 
-const adjustScript = `
+const adjustScript = script(`
 for i, key in ipairs(KEYS) do
   if redis.call('EXISTS', key) == 1 and redis.call('INCRBY', key, ARGV[i]) < 0 then
     redis.call('SET', key, '0', 'KEEPTTL')
   end
 end
-return 0`
+return 0`)
+
+const leaveScript = script(`
+for i, key in ipairs(KEYS) do redis.call('ZREM', key, ARGV[i]) end
+return 0`)
+
+const renewScript = script(`
+local time = redis.call('TIME')
+local now = tonumber(time[1]) * 1000 + tonumber(time[2]) / 1000
+local ttl = tonumber(ARGV[#ARGV])
+for i, key in ipairs(KEYS) do
+  redis.call('ZADD', key, now + ttl, ARGV[i])
+  redis.call('PEXPIRE', key, ttl)
+end
+return 0`)
 
 const numbers = (value: unknown): ReadonlyArray<number> => (Array.isArray(value) ? value.map(Number) : [])
 
@@ -47,10 +112,10 @@ const connect = (url: Redacted.Redacted) =>
       const redis = new Redis(Redacted.value(url), {
         enableAutoPipelining: true,
         enableOfflineQueue: false,
+        autoResendUnfulfilledCommands: false,
         maxRetriesPerRequest: 0,
-        commandTimeout: PATIENCE,
         connectTimeout: 2_000,
-        retryStrategy: (times) => Math.min(times * 100, 1_000)
+        retryStrategy: (times) => Math.min(times * 50, 1_000)
       })
       // The connection comes back by itself; every call says for itself that it failed.
       redis.on("error", () => {})
@@ -59,37 +124,91 @@ const connect = (url: Redacted.Redacted) =>
     (redis) => Effect.sync(() => redis.disconnect())
   )
 
-/** @category layers @since 0.1.0 */
-export const layer = (url: Redacted.Redacted): Layer.Layer<CounterStore> =>
-  Layer.effect(
-    CounterStore,
-    Effect.map(connect(url), (redis) => {
-      const call = (script: string, keys: ReadonlyArray<string>, args: ReadonlyArray<string>) =>
-        Effect.tryPromise({
-          try: () => redis.eval(script, keys.length, ...keys, ...args),
-          catch: (cause) => new CounterStoreError({ message: cause instanceof Error ? cause.message : "no answer" })
-        })
-      return CounterStore.of({
-        raise: (counters) =>
-          Effect.map(
-            call(
-              raiseScript,
-              counters.map((counter) => counter.key),
-              counters.flatMap((counter) => [String(counter.by), String(counter.limit ?? -1), String(counter.ttlMs)])
-            ),
-            (answer) => {
-              const [counts, refused] = Array.isArray(answer) ? answer : []
-              return { counts: numbers(counts), refused: numbers(refused) }
-            }
-          ),
-        adjust: (changes) =>
-          Effect.asVoid(
-            call(
-              adjustScript,
-              changes.map((change) => change.key),
-              changes.map((change) => String(change.by))
-            )
-          )
-      })
+const firstConnection = (redis: Redis): Effect.Effect<void> =>
+  Effect.callback((resume) => {
+    const done = () => resume(Effect.void)
+    redis.once("ready", done)
+    const timer = setTimeout(done, FIRST_CONNECTION)
+    return Effect.sync(() => {
+      redis.off("ready", done)
+      clearTimeout(timer)
     })
-  )
+  })
+
+const run = async (redis: Redis, { sha, text }: Script, keys: ReadonlyArray<string>, args: ReadonlyArray<string>): Promise<unknown> => {
+  try {
+    return await redis.evalsha(sha, keys.length, ...keys, ...args)
+  } catch (error) {
+    if (!(error instanceof Error) || !error.message.startsWith("NOSCRIPT")) throw error
+    return redis.eval(text, keys.length, ...keys, ...args)
+  }
+}
+
+const failed = (cause: unknown) => Effect.fail(new CounterStoreError({ message: cause instanceof Error ? cause.message : "no answer" }))
+
+const make = Effect.fnUntraced(function* (options: RedisCountersOptions) {
+  const redis = yield* connect(options.url)
+  yield* firstConnection(redis)
+  const watchdog = new Watchdog({
+    patienceMs: options.patienceMs ?? PATIENCE,
+    silenceMs: SILENCE,
+    onSilence: () => redis.disconnect(true)
+  })
+  yield* Effect.addFinalizer(() => Effect.sync(() => watchdog.stop()))
+  const call = (what: Script, keys: ReadonlyArray<string>, args: ReadonlyArray<string>): Effect.Effect<unknown, CounterStoreError> =>
+    Effect.callback((resume) => {
+      const done = watchdog.watch(() => resume(failed(null)))
+      run(redis, what, keys, args).then(
+        (answer) => {
+          done(true)
+          resume(Effect.succeed(answer))
+        },
+        (cause: unknown) => {
+          done(false)
+          resume(failed(cause))
+        }
+      )
+    })
+  const keysOf = (list: ReadonlyArray<{ readonly key: string }>) => list.map(({ key }) => key)
+  const shared: CounterStore["Service"] = {
+    raise: (counters) =>
+      Effect.map(
+        call(
+          raiseScript,
+          keysOf(counters),
+          counters.flatMap(({ by, kind, limit, member, ttlMs }) => [
+            String(by),
+            String(limit ?? -1),
+            String(ttlMs),
+            kind === undefined ? "w" : kind === "burst" ? "b" : (member ?? "")
+          ])
+        ),
+        (answer) => {
+          const [counts, refused] = Array.isArray(answer) ? answer : []
+          return { counts: numbers(counts), refused: numbers(refused) }
+        }
+      ),
+    adjust: (changes) =>
+      Effect.asVoid(
+        call(
+          adjustScript,
+          keysOf(changes),
+          changes.map(({ by }) => String(by))
+        )
+      ),
+    leave: (places) =>
+      Effect.asVoid(
+        call(
+          leaveScript,
+          keysOf(places),
+          places.map(({ member }) => member)
+        )
+      ),
+    renew: (places, ttlMs) => Effect.asVoid(call(renewScript, keysOf(places), [...places.map(({ member }) => member), String(ttlMs)])),
+    isAway: () => false
+  }
+  return yield* GuardedCounters.make(shared, options)
+})
+
+/** @category layers @since 0.1.0 */
+export const layer = (options: RedisCountersOptions): Layer.Layer<CounterStore> => Layer.effect(CounterStore, make(options))

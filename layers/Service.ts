@@ -24,7 +24,10 @@ export const services = (settings: Settings, secrets: Secrets, databaseUrl: Reda
     journals: FileJournals.make(join(settings.dataDir, "journal")),
     stopwatch: ElapsedTime.stopwatch
   }
-  const counters = settings.redisUrl === null ? CounterStore.layerMemory({ size: COUNTERS }) : RedisCounters.layer(settings.redisUrl)
+  const counters =
+    settings.redisUrl === null
+      ? CounterStore.layerMemory({ size: COUNTERS })
+      : RedisCounters.layer({ url: settings.redisUrl, patienceMs: settings.redisTimeoutMs })
   return House.services(settings, secrets, ledger).pipe(
     Layer.provideMerge(Postgres.layer({ url: databaseUrl })),
     Layer.provideMerge(counters)

@@ -20,6 +20,8 @@ export interface Settings {
   readonly databaseUrl: Redacted.Redacted | null
   readonly dataDir: string
   readonly redisUrl: Redacted.Redacted | null
+  /** How long a request waits for Redis before limits are counted by the process alone. */
+  readonly redisTimeoutMs: number
   readonly environment: Environment
   readonly adminApiKey: Redacted.Redacted | null
   /** Newest first. */
@@ -173,6 +175,7 @@ export const readForTools = Effect.fnUntraced(function* (
     databaseUrl: databaseUrl === null ? null : Redacted.make(databaseUrl),
     dataDir: yield* text("DATA_DIR", "./data"),
     redisUrl: redisUrl === null ? null : Redacted.make(redisUrl),
+    redisTimeoutMs: yield* whole("REDIS_TIMEOUT_MS", 40, 1, 60_000),
     environment: yield* oneOf("ENVIRONMENT", "dev", ["live", "staging", "test", "dev"]),
     adminApiKey: yield* secret("ADMIN_API_KEY"),
     keyEncryptionKeys: yield* fernetKeys,

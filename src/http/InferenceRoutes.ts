@@ -137,7 +137,7 @@ export const layer = HttpApiBuilder.group(
         Effect.as(keeping.failed, HttpServerResponse.setHeaders(ApiError.toResponse(error), headers))
       if (admitted.refused !== null) return yield* refuse(ApiError.fromLimit(admitted.refused))
       let used = 0
-      yield* Effect.addFinalizer(() => limits.correct(caller, used - expected))
+      yield* Effect.addFinalizer(() => limits.correct(caller, used - expected, now))
       const { clientId, id } = yield* RequestIds
       const exchange: Exchange = {
         call: { caller, request, rid: keeping.rid, clientRequestId: clientId },

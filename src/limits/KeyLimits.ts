@@ -1,12 +1,13 @@
 /**
- * Limits of one key: requests a minute, and requests in flight.
+ * Limits of one key: requests and tokens in windows of UTC, bursts, and requests in flight.
  *
  * @since 0.1.0
  */
-import { Clock, Context, Effect, Layer, Metric, Schema, type Scope } from "effect"
+import { Cause, Clock, Context, Effect, Latch, Layer, Metric, Random, Schema, type Scope } from "effect"
 import type { Caller } from "../../schemas/Account.ts"
-import type { Limit } from "../../schemas/Plan.ts"
-import { type Counted, type Counter, CounterStore, makeMemory } from "./CounterStore.ts"
+import type { Counted, Counter, Place } from "./Counter.ts"
+import { CounterStore } from "./CounterStore.ts"
+import { type KeyWindow, LimitName, type Period, PLACE_TTL, periodOf, tokenWindows, windowsOf } from "./KeyWindows.ts"
 
 /** What the answer's headers say about limits; "none" shows nothing. Times are epoch milliseconds. @category models @since 0.1.0 */
 export interface LimitView {
@@ -16,18 +17,16 @@ export interface LimitView {
 
 /** @category errors @since 0.1.0 */
 export class LimitExceeded extends Schema.TaggedError<LimitExceeded>()("LimitExceeded", {
-  limit: Schema.Literals([
-    "requests_per_minute",
-    "requests_per_day",
-    "tokens_per_minute",
-    "tokens_per_day",
-    "tokens_per_month",
-    "concurrency",
-    "burst"
-  ]),
+  limit: LimitName,
   message: Schema.String,
   retryAfterMs: Schema.Number
 }) {}
+
+/** Whether a request came in, and where its limits stand. @category models @since 0.1.0 */
+export interface Admitted {
+  readonly view: LimitView
+  readonly refused: LimitExceeded | null
+}
 
 /** @category services @since 0.1.0 */
 export class KeyLimits extends Context.Service<
@@ -37,75 +36,32 @@ export class KeyLimits extends Context.Service<
      * Counts the request in, until the Scope closes for what is in flight. `view` is filled also when it is refused.
      * Our own trouble (Redis away) never refuses.
      */
-    readonly admit: (
-      caller: Caller,
-      estimatedTokens: number
-    ) => Effect.Effect<{ readonly view: LimitView; readonly refused: LimitExceeded | null }, never, Scope.Scope>
-    /** Corrects the tokens after the request, by actual minus estimated. Never waits. */
-    readonly correct: (caller: Caller, difference: number) => Effect.Effect<void>
+    readonly admit: (caller: Caller, estimatedTokens: number) => Effect.Effect<Admitted, never, Scope.Scope>
+    /**
+     * Corrects the tokens of a request that was admitted at `admittedAt`, by actual minus estimated. What was too much goes
+     * back to the windows it was taken from, what was too little counts now.
+     */
+    readonly correct: (caller: Caller, difference: number, admittedAt: number) => Effect.Effect<void>
   }
 >()("sluice/limits/KeyLimits") {
   static readonly layer = Layer.effect(
     this,
-    Effect.map(CounterStore, (store) => make(store))
+    Effect.flatMap(CounterStore, (store) => make(store))
   )
 }
 
-type LimitName = LimitExceeded["limit"]
+/** How often the places of what is in flight are kept. */
+const RENEW = 20_000
+const RENEW_BATCH = 500
 
-/** One window of a key: what it counts, and when it ends. */
-interface Window {
-  readonly limit: LimitName
-  readonly counter: Counter
-  readonly resetAt: number
-}
-
-const MINUTE = 60_000
-const DAY = 86_400_000
-/** A place in flight that nobody gave back is free again after this. */
-const FLIGHT_TTL = 900_000
-
-/** What takes over when the store is away: small, and forgetful. */
-const FALLBACK = { size: 500, idleMs: 900_000 }
+const NOTHING: Admitted = { view: { requests: null, tokens: null }, refused: null }
 
 const refusedCount = Metric.counter("sluice_rate_limited_requests_total", { description: "Requests refused by a limit", incremental: true })
-const trouble = Metric.counter("sluice_limit_store_failures_total", {
-  description: "Counter calls that the fallback answered, or nobody",
+
+const unlimited = Metric.counter("sluice_limits_unchecked_total", {
+  description: "Requests let in because no counter could be asked",
   incremental: true
 })
-
-const bound = (limit: Limit): number | null => (limit === "none" ? null : limit)
-
-const monthEnd = (now: number): number => {
-  const date = new Date(now)
-  return Date.UTC(date.getUTCFullYear(), date.getUTCMonth() + 1, 1)
-}
-
-/** The windows of a key that a request counts in. */
-const windowsOf = (caller: Caller, tokens: number, now: number): ReadonlyArray<Window> => {
-  const { keyId, limits } = caller
-  const minute = Math.floor(now / MINUTE)
-  const day = new Date(now).toISOString().slice(0, 10)
-  const windows: Array<Window> = []
-  const add = (limit: LimitName, name: string, most: Limit, by: number, resetAt: number, ttlMs: number) => {
-    if (most !== "none") windows.push({ limit, counter: { key: `${name}:${keyId}`, by, limit: most, ttlMs }, resetAt })
-  }
-  const minuteEnd = (minute + 1) * MINUTE
-  const dayEnd = (Math.floor(now / DAY) + 1) * DAY
-  if (limits.rpm !== "none") {
-    windows.push({
-      limit: "requests_per_minute",
-      counter: { key: `rate_limit:${keyId}:${minute}`, by: 1, limit: limits.rpm, ttlMs: MINUTE },
-      resetAt: minuteEnd
-    })
-  }
-  add("requests_per_day", `requests_day:${day}`, limits.requestsPerDay, 1, dayEnd, DAY)
-  add("tokens_per_minute", `tokens_minute:${minute}`, limits.tokensPerMinute, tokens, minuteEnd, MINUTE)
-  add("tokens_per_day", `tokens_day:${day}`, limits.tokensPerDay, tokens, dayEnd, DAY)
-  add("tokens_per_month", `tokens_month:${day.slice(0, 7)}`, limits.tokensPerMonth, tokens, monthEnd(now), 31 * DAY)
-  add("concurrency", "in_flight", limits.concurrency, 1, now + 1_000, FLIGHT_TTL)
-  return windows
-}
 
 const words: Readonly<Record<LimitName, string>> = {
   requests_per_minute: "requests a minute",
@@ -117,8 +73,9 @@ const words: Readonly<Record<LimitName, string>> = {
   burst: "requests at once"
 }
 
-const refusal = (windows: ReadonlyArray<Window>, refused: ReadonlyArray<number>, tokens: number, now: number): LimitExceeded | null => {
-  let longest: Window | undefined
+/** Of all limits that refuse, the one that does so longest. */
+const refusal = (windows: ReadonlyArray<KeyWindow>, refused: ReadonlyArray<number>, tokens: number, now: number): LimitExceeded | null => {
+  let longest: KeyWindow | undefined
   for (const at of refused) {
     const window = windows[at]
     if (window !== undefined && (longest === undefined || window.resetAt > longest.resetAt)) longest = window
@@ -136,11 +93,11 @@ const refusal = (windows: ReadonlyArray<Window>, refused: ReadonlyArray<number>,
   })
 }
 
-const viewOf = (windows: ReadonlyArray<Window>, counts: ReadonlyArray<number>): LimitView => {
+const viewOf = (windows: ReadonlyArray<KeyWindow>, counts: ReadonlyArray<number>): LimitView => {
   const at = (limit: LimitName) => {
     const index = windows.findIndex((window) => window.limit === limit)
     const window = windows[index]
-    const most = bound(window?.counter.limit ?? "none")
+    const most = window?.counter.limit ?? null
     return window === undefined || most === null
       ? null
       : { limit: most, remaining: Math.max(0, most - (counts[index] ?? 0)), resetAt: window.resetAt }
@@ -148,38 +105,74 @@ const viewOf = (windows: ReadonlyArray<Window>, counts: ReadonlyArray<number>): 
   return { requests: at("requests_per_minute"), tokens: at("tokens_per_minute") }
 }
 
-const make = (store: CounterStore["Service"]): KeyLimits["Service"] => {
-  const fallback = makeMemory(FALLBACK)
+const make = Effect.fnUntraced(function* (store: CounterStore["Service"]): Effect.fn.Return<KeyLimits["Service"], never, Scope.Scope> {
+  /** Names this process among all that count in the same store. */
+  const process = `${(yield* Random.nextInt).toString(36)}.${(yield* Clock.currentTimeMillis).toString(36)}`
+  let requests = 0
+  let period: Period = periodOf(yield* Clock.currentTimeMillis)
+  const held = new Set<Place>()
+  const anyHeld = Latch.makeUnsafe(false)
 
-  /** The store, else the fallback, else nobody refuses: our trouble is never the caller's. */
+  const periodAt = (now: number): Period => {
+    if (Math.floor(now / 60_000) !== period.minute) period = periodOf(now)
+    return period
+  }
+
+  /** When nobody can be asked, nobody is refused: our trouble is never the caller's. */
   const raise = (counters: ReadonlyArray<Counter>): Effect.Effect<Counted> =>
-    store.raise(counters).pipe(
-      Effect.catch(() => Effect.andThen(Metric.update(trouble, 1), fallback.raise(counters))),
-      Effect.catchCause(() => Effect.as(Metric.update(trouble, 1), { counts: counters.map(() => 0), refused: [] }))
+    Effect.catchCause(store.raise(counters), (cause) =>
+      Cause.hasInterrupts(cause) ? Effect.interrupt : Effect.as(Metric.update(unlimited, 1), { counts: counters.map(() => 0), refused: [] })
     )
+  const anyway = (effect: Effect.Effect<unknown, unknown>): Effect.Effect<void> =>
+    Effect.catchCause(Effect.asVoid(effect), () => Effect.void)
 
-  const adjust = (changes: ReadonlyArray<{ readonly key: string; readonly by: number }>): Effect.Effect<void> =>
-    Effect.ignore(Effect.catch(store.adjust(changes), () => fallback.adjust(changes)))
+  const leave = (place: Place) =>
+    Effect.suspend(() => {
+      held.delete(place)
+      return anyway(store.leave([place]))
+    })
 
-  const admit = Effect.fnUntraced(function* (
-    caller: Caller,
-    estimatedTokens: number
-  ): Effect.fn.Return<{ readonly view: LimitView; readonly refused: LimitExceeded | null }, never, Scope.Scope> {
+  const admit = Effect.fnUntraced(function* (caller: Caller, estimatedTokens: number): Effect.fn.Return<Admitted, never, Scope.Scope> {
     const now = yield* Clock.currentTimeMillis
-    const windows = windowsOf(caller, estimatedTokens, now)
-    if (windows.length === 0) return { view: { requests: null, tokens: null }, refused: null }
+    const member = `${process}.${requests++}`
+    const windows = windowsOf(caller, estimatedTokens, periodAt(now), { now, member, factor: 1 })
+    if (windows.length === 0) return NOTHING
     const counted = yield* raise(windows.map((window) => window.counter))
     const refused = refusal(windows, counted.refused, estimatedTokens, now)
     if (refused !== null) yield* Metric.update(Metric.withAttributes(refusedCount, { limit_type: refused.limit }), 1)
-    else if (caller.limits.concurrency !== "none") yield* Effect.addFinalizer(() => adjust([{ key: `in_flight:${caller.keyId}`, by: -1 }]))
+    else if (caller.limits.concurrency !== "none") {
+      const place = { key: `in_flight:${caller.keyId}`, member }
+      held.add(place)
+      anyHeld.openUnsafe()
+      yield* Effect.addFinalizer(() => leave(place))
+    }
     return { view: viewOf(windows, counted.counts), refused }
+  }, Effect.uninterruptible)
+
+  const correct = Effect.fnUntraced(function* (caller: Caller, difference: number, admittedAt: number) {
+    if (difference === 0) return
+    const at = difference > 0 ? yield* Clock.currentTimeMillis : admittedAt
+    const counters = tokenWindows(caller, difference, periodOf(at)).map(({ counter }) => counter)
+    if (counters.length === 0) return
+    yield* anyway(difference > 0 ? store.raise(counters.map((counter) => ({ ...counter, limit: null }))) : store.adjust(counters))
   })
 
-  const correct = Effect.fnUntraced(function* (caller: Caller, difference: number) {
-    if (difference === 0) return
-    const windows = windowsOf(caller, difference, yield* Clock.currentTimeMillis).filter((window) => window.limit.startsWith("tokens"))
-    if (windows.length > 0) yield* adjust(windows.map((window) => ({ key: window.counter.key, by: difference })))
+  /** Keeps the places of what is still in flight; those of a process that died are free when nobody keeps them. */
+  const renew = Effect.gen(function* () {
+    yield* anyHeld.await
+    yield* Effect.sleep(RENEW)
+    const places = [...held]
+    if (places.length === 0) yield* anyHeld.close
+    for (let at = 0; at < places.length; at += RENEW_BATCH) {
+      yield* anyway(
+        store.renew(
+          places.slice(at, at + RENEW_BATCH).filter((place) => held.has(place)),
+          PLACE_TTL
+        )
+      )
+    }
   })
+  yield* Effect.forkScoped(Effect.forever(renew))
 
   return KeyLimits.of({ admit, correct })
-}
+})

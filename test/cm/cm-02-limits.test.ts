@@ -1,5 +1,5 @@
 import { assert, describe, it, layer } from "@effect/vitest"
-import { Effect, Layer, Redacted } from "effect"
+import { Effect, Layer, Metric, Redacted } from "effect"
 import { TestClock } from "effect/testing"
 import { inject } from "vitest"
 import * as RedisCounters from "../../layers/RedisCounters.ts"
@@ -7,6 +7,7 @@ import type { Caller } from "../../schemas/Account.ts"
 import { plans } from "../../schemas/Plan.ts"
 import { limitHeaders } from "../../src/http/LimitHeaders.ts"
 import { CounterStore, CounterStoreError, makeMemory } from "../../src/limits/CounterStore.ts"
+import * as GuardedCounters from "../../src/limits/GuardedCounters.ts"
 import { KeyLimits } from "../../src/limits/KeyLimits.ts"
 
 let keys = 0
@@ -15,7 +16,7 @@ const caller = (plan: Caller["plan"], limits: Partial<Caller["limits"]> = {}): C
   keyId: `key-${process.pid}-${keys++}`,
   role: "dev",
   plan,
-  limits: { ...plans[plan].limits, concurrency: "none", ...limits },
+  limits: { ...plans[plan].limits, concurrency: "none", burst: "none", ...limits },
   trialEndsAt: null
 })
 
@@ -25,21 +26,28 @@ const admitted = (who: Caller, times: number) =>
 
 const memory = CounterStore.layerMemory({ size: 10_000 })
 const inMemory = KeyLimits.layer.pipe(Layer.provideMerge(memory))
-const away = Layer.succeed(CounterStore, {
-  raise: () => Effect.fail(new CounterStoreError({ message: "away" })),
-  adjust: () => Effect.fail(new CounterStoreError({ message: "away" }))
+const failing = (failure: Effect.Effect<never, CounterStoreError>): CounterStore["Service"] => ({
+  raise: () => failure,
+  adjust: () => failure,
+  leave: () => failure,
+  renew: () => failure,
+  isAway: () => false
 })
+const away = Effect.fail(new CounterStoreError({ message: "away" }))
+/** Limits over a shared store that may fail, with the counters of the process behind it. */
+const guarded = (shared: CounterStore["Service"]) =>
+  KeyLimits.layer.pipe(Layer.provideMerge(Layer.effect(CounterStore, GuardedCounters.make(shared))))
 
 describe("limits of a key", () => {
   it.effect("CM-2.2.1 one raise a request on rate_limit:{key}:{minute}, which lives 60 s", () => {
     const seen: Array<{ key: string; by: number; ttlMs: number }> = []
     const recording = Layer.succeed(CounterStore, {
+      ...makeMemory({ size: 10 }),
       raise: (counters) =>
         Effect.sync(() => {
           seen.push(...counters)
           return { counts: counters.map(() => 1), refused: [] }
-        }),
-      adjust: () => Effect.void
+        })
     })
     return Effect.gen(function* () {
       yield* TestClock.adjust(125_000)
@@ -76,7 +84,7 @@ describe("limits of a key", () => {
       const who = caller("dev", { tokensPerMinute: "none", tokensPerMonth: "none", tokensPerDay: 100 })
       assert.isNull((yield* admit(who, 80)).refused)
       assert.strictEqual((yield* admit(who, 30)).refused?.limit, "tokens_per_day")
-      yield* limits.correct(who, -60)
+      yield* limits.correct(who, -60, 0)
       assert.isNull((yield* admit(who, 80)).refused)
       assert.strictEqual((yield* admit(who, 1)).refused?.limit, "tokens_per_day")
       yield* TestClock.adjust("1 day")
@@ -112,6 +120,61 @@ describe("limits of a key", () => {
     }).pipe(Effect.provide(inMemory))
   )
 
+  it.effect("a burst lets that many in at once, and one more as it refills within a second", () =>
+    Effect.gen(function* () {
+      const who = caller("dev", { burst: 4 })
+      yield* TestClock.adjust(10_000)
+      assert.strictEqual(yield* admitted(who, 10), 4)
+      assert.strictEqual((yield* admit(who)).refused?.limit, "burst")
+      yield* TestClock.adjust(249)
+      assert.strictEqual(yield* admitted(who, 3), 0)
+      yield* TestClock.adjust(1)
+      assert.strictEqual(yield* admitted(who, 3), 1)
+      yield* TestClock.adjust(1_000)
+      assert.strictEqual(yield* admitted(who, 10), 4)
+      assert.strictEqual(yield* admitted(caller("dev", { burst: 0 }), 2), 0)
+    }).pipe(Effect.provide(inMemory))
+  )
+
+  it.effect("tokens come back to the minute they were taken in, and more count in the minute they were used in", () =>
+    Effect.gen(function* () {
+      const limits = yield* KeyLimits
+      const who = caller("dev", { tokensPerMinute: 100 })
+      yield* TestClock.adjust(59_000)
+      assert.isNull((yield* admit(who, 90)).refused)
+      yield* TestClock.adjust(2_000)
+      assert.isNull((yield* admit(who, 60)).refused)
+      // The first request used 10: nothing of this minute is given back.
+      yield* limits.correct(who, -80, 59_000)
+      assert.strictEqual((yield* admit(who, 50)).refused?.limit, "tokens_per_minute")
+      // The second used 30 more than expected, now.
+      yield* limits.correct(who, 30, 61_000)
+      assert.strictEqual((yield* admit(who, 20)).refused?.limit, "tokens_per_minute")
+      assert.isNull((yield* admit(who, 10)).refused)
+    }).pipe(Effect.provide(inMemory))
+  )
+
+  it.effect("what is in flight keeps its place however long it takes; a place that nobody keeps is free after a minute", () =>
+    Effect.gen(function* () {
+      const limits = yield* KeyLimits
+      const store = yield* CounterStore
+      const who = caller("dev", { rpm: "none", tokensPerMinute: "none", concurrency: 2 })
+      yield* Effect.scoped(
+        Effect.gen(function* () {
+          yield* limits.admit(who, 0)
+          yield* store.raise([
+            { key: `in_flight:${who.keyId}`, by: 1, limit: 2, ttlMs: 60_000, kind: "place", member: "of a dead process" }
+          ])
+          assert.strictEqual((yield* admit(who)).refused?.limit, "concurrency")
+          for (let minutes = 0; minutes < 20; minutes++) yield* TestClock.adjust("1 minute")
+          yield* limits.admit(who, 0)
+          assert.strictEqual((yield* admit(who)).refused?.limit, "concurrency")
+        })
+      )
+      assert.isNull((yield* admit(who)).refused)
+    }).pipe(Effect.provide(inMemory))
+  )
+
   it.effect("a request counts in flight until its Scope closes", () =>
     Effect.gen(function* () {
       const who = caller("dev", { concurrency: 2 })
@@ -141,10 +204,58 @@ describe("when the counters' store is away", () => {
   it.effect("CM-2.4.1 the limiter in memory answers, and the request sees no error", () =>
     Effect.gen(function* () {
       assert.strictEqual(yield* admitted(caller("dev", { rpm: 3 }), 5), 3)
-    }).pipe(Effect.provide(KeyLimits.layer.pipe(Layer.provide(away))))
+      assert.isTrue((yield* CounterStore).isAway())
+    }).pipe(Effect.provide(guarded(failing(away))))
   )
 
-  it.effect("CM-2.4.2 it keeps at most 500 keys and gives up the least recently used", () =>
+  it.effect("once it failed nobody waits for it; it is asked in the background, and told what it missed before it counts again", () => {
+    const store = makeMemory({ size: 1_000 })
+    let up = true
+    let asked = 0
+    const gate = <A>(effect: Effect.Effect<A, CounterStoreError>) =>
+      Effect.suspend(() => {
+        asked++
+        return up ? effect : away
+      })
+    const shared: CounterStore["Service"] = {
+      raise: (counters) => gate(store.raise(counters)),
+      adjust: (changes) => gate(store.adjust(changes)),
+      leave: (places) => gate(store.leave(places)),
+      renew: (places, ttlMs) => gate(store.renew(places, ttlMs)),
+      isAway: () => false
+    }
+    return Effect.gen(function* () {
+      const limits = yield* KeyLimits
+      const counters = yield* CounterStore
+      const who = caller("dev", { rpm: "none", requestsPerDay: 10, tokensPerDay: 1_000, concurrency: 2 })
+      assert.strictEqual(yield* admitted(who, 3), 3)
+      yield* Effect.scoped(
+        Effect.gen(function* () {
+          assert.isNull((yield* limits.admit(who, 100)).refused)
+          up = false
+          // The first call finds out; the others ask nobody.
+          assert.isNull((yield* admit(who, 50)).refused)
+          const before = asked
+          assert.isNull((yield* admit(who, 50)).refused)
+          assert.isNull((yield* admit(who, 50)).refused)
+          yield* limits.correct(who, -40, 0)
+          assert.strictEqual(asked, before)
+        })
+      )
+      up = true
+      yield* TestClock.adjust(600)
+      assert.isFalse(counters.isAway())
+      // The three and the one of before, the two that were counted here; 100 + 50 + 50 - 40 tokens; and no place is taken.
+      const { counts } = yield* store.raise([
+        { key: `requests_day:${who.keyId}:1970-01-01`, by: 0, limit: null, ttlMs: 1_000 },
+        { key: `tokens_day:${who.keyId}:1970-01-01`, by: 0, limit: null, ttlMs: 1_000 },
+        { key: `in_flight:${who.keyId}`, by: 1, limit: null, ttlMs: 1_000, kind: "place", member: "probe" }
+      ])
+      assert.deepStrictEqual(counts, [6, 160, 1])
+    }).pipe(Effect.provide(guarded(shared)))
+  })
+
+  it.effect("CM-2.4.2 CM-8.2.5 it keeps at most 500 keys and gives up the least recently used", () =>
     Effect.gen(function* () {
       const store = makeMemory({ size: 500 })
       const raise = (key: string) => store.raise([{ key, by: 1, limit: null, ttlMs: 1_000_000 }])
@@ -157,7 +268,7 @@ describe("when the counters' store is away", () => {
     })
   )
 
-  it.effect("CM-2.4.3 an entry untouched for more than 900 s is gone", () =>
+  it.effect("CM-2.4.3 CM-8.2.6 an entry untouched for more than 900 s is gone", () =>
     Effect.gen(function* () {
       const store = makeMemory({ size: 500, idleMs: 900_000 })
       const raise = store.raise([{ key: "k", by: 1, limit: null, ttlMs: 10_000_000 }])
@@ -169,44 +280,110 @@ describe("when the counters' store is away", () => {
     })
   )
 
-  it.effect("CM-2.4.4 when everything throws the request is let in", () =>
+  it.effect("CM-2.4.4 when the shared store and the one in memory both throw the request is let in, and that is counted", () =>
     Effect.gen(function* () {
+      const counter = Metric.counter("sluice_limits_unchecked_total", {
+        description: "Requests let in because no counter could be asked",
+        incremental: true
+      })
+      const before = (yield* Metric.value(counter)).count
       assert.strictEqual(yield* admitted(caller("dev", { rpm: 1 }), 5), 5)
-    }).pipe(
-      Effect.provide(
-        KeyLimits.layer.pipe(
-          Layer.provide(Layer.succeed(CounterStore, { raise: () => Effect.die("broken"), adjust: () => Effect.die("broken") }))
-        )
-      )
-    )
+      assert.strictEqual((yield* Metric.value(counter)).count - before, 5)
+    }).pipe(Effect.provide(KeyLimits.layer.pipe(Layer.provide(Layer.succeed(CounterStore, failing(Effect.die("broken")))))))
+  )
+
+  it.effect("CM-8.3.1 a shared store that throws a defect is one that is away", () =>
+    Effect.gen(function* () {
+      assert.strictEqual(yield* admitted(caller("dev", { rpm: 2 }), 5), 2)
+    }).pipe(Effect.provide(guarded(failing(Effect.die("broken")))))
   )
 })
 
-const shared = KeyLimits.layer.pipe(Layer.provideMerge(RedisCounters.layer(Redacted.make(inject("redisUrl")))))
+const redis = RedisCounters.layer({ url: Redacted.make(inject("redisUrl")), patienceMs: 5_000 })
+const another = () => KeyLimits.layer.pipe(Layer.provideMerge(Layer.fresh(redis)))
 
-layer(shared, { excludeTestServices: true })("limits in Redis", (it) => {
+layer(another(), { excludeTestServices: true })("limits in Redis", (it) => {
   it.effect("two processes share them to the last request", () =>
     Effect.gen(function* () {
-      // The connection may still be on its way.
-      yield* Effect.retry(
-        Effect.flatMap(CounterStore, (store) => store.raise([{ key: "hello", by: 1, limit: null, ttlMs: 1_000 }])),
-        { times: 50, while: () => Effect.as(Effect.sleep(20), true) }
-      )
       const who = caller("dev", { rpm: "none", requestsPerDay: 30 })
-      const here = admitted(who, 50)
-      const there = Effect.provide(
-        admitted(who, 50),
-        KeyLimits.layer.pipe(Layer.provide(Layer.fresh(RedisCounters.layer(Redacted.make(inject("redisUrl"))))))
-      )
-      const first = yield* here
-      assert.strictEqual(first, 30)
-      assert.isAtMost(yield* there, 50)
+      const there = Effect.provide(admitted(who, 50), another())
+      const both = yield* Effect.all([admitted(who, 50), there], { concurrency: "unbounded" })
+      assert.strictEqual(both[0] + both[1], 30)
       assert.strictEqual(yield* admitted(who, 5), 0)
+    })
+  )
+
+  it.effect("tokens are given back to the windows they were taken from", () =>
+    Effect.gen(function* () {
       const limits = yield* KeyLimits
-      const tokens = caller("dev", { rpm: "none", tokensPerDay: 100 })
-      yield* admit(tokens, 90)
-      yield* limits.correct(tokens, -80)
-      assert.isNull((yield* admit(tokens, 80)).refused)
+      const who = caller("dev", { rpm: "none", tokensPerMinute: "none", tokensPerDay: 100 })
+      yield* admit(who, 90)
+      yield* limits.correct(who, -80, Date.now())
+      assert.isNull((yield* admit(who, 80)).refused)
+      assert.strictEqual((yield* admit(who, 20)).refused?.limit, "tokens_per_day")
+      yield* limits.correct(who, 200, Date.now())
+      assert.strictEqual((yield* admit(who, 1)).refused?.limit, "tokens_per_day")
+    })
+  )
+
+  it.effect("places are held until the Scope closes, whoever asks, and free again when their process is gone", () =>
+    Effect.gen(function* () {
+      const limits = yield* KeyLimits
+      const store = yield* CounterStore
+      const who = caller("dev", { concurrency: 2 })
+      yield* Effect.scoped(
+        Effect.gen(function* () {
+          yield* limits.admit(who, 0)
+          yield* Effect.provide(
+            Effect.gen(function* () {
+              assert.isNull((yield* admit(who)).refused)
+              const other = yield* KeyLimits
+              yield* Effect.scoped(
+                Effect.andThen(
+                  other.admit(who, 0),
+                  Effect.map(admit(who), ({ refused }) => assert.strictEqual(refused?.limit, "concurrency"))
+                )
+              )
+            }),
+            another()
+          )
+          assert.isNull((yield* admit(who)).refused)
+        })
+      )
+      const place = (member: string, ttlMs: number) =>
+        Effect.map(
+          store.raise([{ key: `in_flight:${who.keyId}`, by: 1, limit: 2, ttlMs, kind: "place", member }]),
+          ({ refused }) => refused.length === 0
+        )
+      assert.isTrue(yield* place("dead", 60))
+      assert.isTrue(yield* place("kept", 60))
+      assert.isFalse(yield* place("third", 60_000))
+      yield* store.renew([{ key: `in_flight:${who.keyId}`, member: "kept" }], 60_000)
+      yield* Effect.sleep(80)
+      assert.isTrue(yield* place("third", 60_000))
+      assert.isFalse(yield* place("fourth", 60_000))
+    })
+  )
+
+  it.effect("a burst lets in what it has room for, and refills evenly", () =>
+    Effect.gen(function* () {
+      const store = yield* CounterStore
+      const key = `burst:${process.pid}-${Math.random()}`
+      const raise = store.raise([{ key, by: 1, limit: 5, ttlMs: 60_000, kind: "burst" }])
+      const counted = yield* Effect.all(Array.from({ length: 8 }, () => raise))
+      assert.deepStrictEqual(
+        counted.map(({ refused }) => refused.length),
+        [0, 0, 0, 0, 0, 1, 1, 1]
+      )
+      assert.deepStrictEqual(
+        counted.map(({ counts }) => counts[0]),
+        [1, 2, 3, 4, 5, 5, 5, 5]
+      )
+      const quick = store.raise([{ key: `${key}-quick`, by: 1, limit: 2, ttlMs: 40, kind: "burst" }])
+      yield* quick
+      yield* quick
+      yield* Effect.sleep(45)
+      assert.deepStrictEqual((yield* quick).refused, [])
     })
   )
 })

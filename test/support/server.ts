@@ -125,6 +125,7 @@ export const newCustomer = async (
     tokens_per_month: "none",
     requests_per_day: "none",
     concurrency: "none",
+    burst: "none",
     daily_usd: "none"
   }
   const { id } = made.body.user
