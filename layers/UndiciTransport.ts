@@ -37,10 +37,14 @@ class Exchange implements Dispatcher.DispatchHandler {
   private waiting: Resume<Arr.NonEmptyReadonlyArray<Uint8Array>> | null = null
   private timer: NodeJS.Timeout
 
-  constructor(options: UndiciTransportOptions, onHead: (effect: Effect.Effect<TransportResponse, TransportError>) => void) {
+  constructor(
+    options: UndiciTransportOptions,
+    patience: number,
+    onHead: (effect: Effect.Effect<TransportResponse, TransportError>) => void
+  ) {
     this.options = options
     this.onHead = onHead
-    this.timer = setTimeout(() => this.expire("first_byte"), options.firstByteTimeoutMs)
+    this.timer = setTimeout(() => this.expire("first_byte"), options.firstByteTimeoutMs * patience)
   }
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
@@ -179,7 +183,7 @@ export const layer = (options: UndiciTransportOptions): Layer.Layer<Transport> =
         let exchange: Exchange | null = null
         yield* Effect.addFinalizer(() => Effect.sync(() => exchange?.abandon()))
         return yield* Effect.callback<TransportResponse, TransportError>((resume) => {
-          const current = new Exchange(options, resume)
+          const current = new Exchange(options, request.patience ?? 1, resume)
           exchange = current
           const { origin, path } = split(request.url)
           agent.dispatch({ origin, path, method: request.method, headers: { ...request.headers }, body: request.body }, current)

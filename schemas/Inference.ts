@@ -46,7 +46,37 @@ export interface InferenceRequest {
   readonly promptCharacters: number
   /** Images in the prompt. */
   readonly promptImages: number
+  /** Of `images`; how many is `choices`. */
+  readonly image?: ImageOrder
+  /** Of `transcription`. */
+  readonly audio?: AudioUpload
 }
+
+/** What is known of images to be made. @category models @since 0.1.0 */
+export interface ImageOrder {
+  /** What the size makes of the price of one image: a multiple of a quarter. */
+  readonly sizeFactor: number
+  /** Output tokens that one image may take, at most, where the model is priced by tokens. */
+  readonly maxTokens: number
+}
+
+/** A recording to be written down, with the form it came in. @category models @since 0.1.0 */
+export interface AudioUpload {
+  readonly file: Uint8Array
+  readonly fileName: string
+  readonly contentType: string
+  /** The other fields of the form as they came, `model` and what speaks to the gateway not among them. */
+  readonly fields: ReadonlyArray<readonly [name: string, value: string]>
+  /** The form that the transcript is asked for in. */
+  readonly format: TranscriptFormat
+  /** How long it lasts, judged by its size: what is held, and charged where no provider says it. */
+  readonly seconds: number
+  /** Parts the form that a provider gets; nobody outside can know it beforehand. */
+  readonly boundary: string
+}
+
+/** @category models @since 0.1.0 */
+export type TranscriptFormat = "json" | "text" | "srt" | "verbose_json" | "vtt"
 
 /** Why an answer ended. @category models @since 0.1.0 */
 export type FinishReason = "stop" | "length" | "tool_calls" | "content_filter"

@@ -11,6 +11,7 @@ export interface Usage {
   readonly cacheWrite: number
   readonly output: number
   readonly reasoning: number
+  /** Images made, each times what its size makes of the price: a multiple of a quarter. */
   readonly images: number
   readonly audioSeconds: number
   /** `estimated`: the provider gave no usage and tokens were counted as characters / 4. */

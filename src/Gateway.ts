@@ -21,6 +21,8 @@ import * as Charge from "./ledger/Charge.ts"
 import { Ledger } from "./ledger/Ledger.ts"
 import * as Pricing from "./ledger/Pricing.ts"
 import { AllProvidersFailed, type AttemptLog, Failover } from "./providers/Failover.ts"
+import { ProviderRegistry } from "./providers/ProviderRegistry.ts"
+import { forOperation } from "./routing/Operations.ts"
 import * as JsonMode from "./streams/JsonMode.ts"
 import { Meter } from "./streams/Meter.ts"
 import { type Outcome, Outcomes } from "./usage/Outcomes.ts"
@@ -113,6 +115,10 @@ const priceRoute = (request: InferenceRequest, candidates: ReadonlyArray<Candida
   let amount = Money.zero
   let minimum = Money.zero
   for (const candidate of candidates) {
+    if (request.operation !== "chat") {
+      amount = minimum = Money.max(amount, Pricing.estimateWhole(candidate.pricing, request))
+      continue
+    }
     const maxOutput = request.maxTokens ?? maxOutputOf(candidate)
     const least = request.maxTokens ?? Math.min(MINIMUM_OUTPUT, maxOutput)
     amount = Money.max(amount, Pricing.estimate(candidate.pricing, { ...prompt, maxOutput }))
@@ -136,6 +142,7 @@ export class Gateway extends Context.Service<
     Effect.gen(function* () {
       const line: Line = {
         catalog: yield* Catalog,
+        registry: yield* ProviderRegistry,
         ledger: yield* Ledger,
         failover: yield* Failover,
         outcomes: yield* Outcomes,
@@ -150,6 +157,7 @@ export class Gateway extends Context.Service<
 /** The rooms that a request goes through. */
 interface Line {
   readonly catalog: Catalog["Service"]
+  readonly registry: ProviderRegistry["Service"]
   readonly ledger: Ledger["Service"]
   readonly failover: Failover["Service"]
   readonly outcomes: Outcomes["Service"]
@@ -163,7 +171,7 @@ const begin = Effect.fnUntraced(function* (line: Line, call: GatewayCall) {
     call,
     startedAt: yield* Clock.currentTimeMillis,
     log: { attempts: [], current: null },
-    meter: new Meter(Pricing.promptTokens(call.request)),
+    meter: new Meter(Pricing.promptTokens(call.request), call.request.audio?.seconds),
     firstChunkAt: null,
     outcome: "rejected",
     status: 500,
@@ -182,7 +190,11 @@ const begin = Effect.fnUntraced(function* (line: Line, call: GatewayCall) {
 /** Resolves, checks and holds: what is let through has its money set aside. */
 const admit = Effect.fnUntraced(function* (line: Line, run: Run) {
   const { caller, request } = run.call
-  const candidates = yield* resolve(line.catalog, request)
+  const route = yield* resolve(line.catalog, request)
+  const candidates = forOperation(route, request.operation, (slug) => line.registry.get(slug)?.definition)
+  if (typeof candidates === "string") {
+    return yield* new CatalogError({ reason: new InvalidRoute({ message: candidates, param: "model" }) })
+  }
   const model = candidates[0]?.model
   if (!Arr.isReadonlyArrayNonEmpty(candidates) || model === undefined) return yield* Effect.die(new Error("a route without candidates"))
   if (request.maxTokens !== null && request.maxTokens > model.contextLength) {
@@ -268,7 +280,7 @@ const stream = Effect.fnUntraced(function* (line: Line, call: GatewayCall) {
 
 /** What is owed for what was metered, at the price of the provider that answered. */
 const chargeFor = (run: Run, candidate: Candidate) => {
-  const usage = run.meter.usage()
+  const usage = Pricing.billable(candidate.pricing, run.meter.usage())
   return {
     _tag: "Charge" as const,
     cost: Pricing.cost(candidate.pricing, usage),

@@ -9,6 +9,7 @@ import type { Candidate, Model, Pricing } from "../../schemas/Model.ts"
 import * as Money from "../../schemas/Money.ts"
 import { ProviderRegistry } from "../providers/ProviderRegistry.ts"
 import { allowedProviders, order } from "../routing/CandidateOrder.ts"
+import { operationOf } from "../routing/Operations.ts"
 import { type CatalogData, type CatalogModel, shipped } from "./CatalogData.ts"
 import { detectProvider, orgProviders } from "./ProviderDetection.ts"
 
@@ -58,6 +59,14 @@ export class Catalog extends Context.Service<
 
 /** What a token of a model costs that no source prices, when the model is not of a high-value family. */
 const DEFAULT_PRICING: Pricing = { prompt: Money.usd("0.00002"), completion: Money.usd("0.00002") }
+/** The same of an image, and of a second of audio. */
+const DEFAULT_IMAGE: Pricing = { prompt: Money.zero, completion: Money.zero, image: Money.usd("0.05") }
+const DEFAULT_AUDIO: Pricing = { prompt: Money.zero, completion: Money.zero, audioSecond: Money.usd("0.000166666667") }
+
+const defaultPricing = (model: Model): Pricing => {
+  const operation = operationOf(model)
+  return operation === "images" ? DEFAULT_IMAGE : operation === "transcription" ? DEFAULT_AUDIO : DEFAULT_PRICING
+}
 
 const defaulted = Metric.counter("sluice_default_pricing_usage_total", {
   description: "Requests served at the default price",
@@ -198,7 +207,7 @@ const priceAt = (entry: CatalogModel, slug: string): { readonly pricing: Pricing
   const own = entry.model.providers.find((provider) => provider.slug === slug)?.pricing ?? null
   if (isPriced(own, entry.model.free)) return { pricing: own, isDefault: false }
   if (isPriced(entry.pricing, entry.model.free)) return { pricing: entry.pricing, isDefault: false }
-  return isPremium(entry.model) ? null : { pricing: DEFAULT_PRICING, isDefault: true }
+  return isPremium(entry.model) ? null : { pricing: defaultPricing(entry.model), isDefault: true }
 }
 
 interface Route {

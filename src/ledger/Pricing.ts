@@ -7,7 +7,7 @@
 import type { InferenceRequest } from "../../schemas/Inference.ts"
 import type { Pricing } from "../../schemas/Model.ts"
 import * as Money from "../../schemas/Money.ts"
-import { estimateTokens, type Usage } from "../../schemas/Usage.ts"
+import { estimateTokens, none, type Usage } from "../../schemas/Usage.ts"
 
 /**
  * The price of some usage. Classes without a price of their own take their family's: cached reads and cache writes the
@@ -23,10 +23,27 @@ export const cost = (pricing: Pricing, usage: Usage): Money.Money =>
       (pricing.cacheWrite ?? pricing.prompt) * BigInt(usage.cacheWrite) +
       pricing.completion * BigInt(usage.output) +
       (pricing.reasoning ?? pricing.completion) * BigInt(usage.reasoning) +
-      (pricing.image ?? 0n) * BigInt(usage.images) +
+      images(pricing, usage.images) +
       (pricing.audioSecond ?? 0n) * BigInt(Math.ceil(usage.audioSeconds)) +
       (pricing.request ?? 0n)
   )
+
+/** Images by the quarter, as their sizes are priced; a price that does not divide is rounded up. */
+const images = (pricing: Pricing, count: number): bigint => ((pricing.image ?? 0n) * BigInt(Math.ceil(count * 4)) + 3n) / 4n
+
+/**
+ * The usage that is charged. Where a model prices both tokens and a unit (an image, a second), the tokens count if the
+ * provider has counted them, and the unit if not.
+ *
+ * @category pricing
+ * @since 0.1.0
+ */
+export const billable = (pricing: Pricing, usage: Usage): Usage => {
+  const isByUnit = usage.images > 0 || usage.audioSeconds > 0
+  if (!isByUnit || (pricing.prompt === 0n && pricing.completion === 0n)) return usage
+  const { audioSeconds, images, source } = usage
+  return usage.output > 0 ? { ...usage, images: 0, audioSeconds: 0 } : { ...none, images, audioSeconds, source }
+}
 
 /** The dearest a prompt token can be. @category pricing @since 0.1.0 */
 export const dearestInput = (pricing: Pricing): Money.Money =>
@@ -55,6 +72,21 @@ export const estimate = (pricing: Pricing, wanted: Estimate & { readonly maxOutp
       dearestOutput(pricing) * BigInt(wanted.maxOutput) * BigInt(wanted.choices) +
       (pricing.request ?? 0n)
   )
+
+/**
+ * The most that something else than a chat can cost: every image of its size, every second of a recording, every token of
+ * what is embedded.
+ *
+ * @category pricing
+ * @since 0.1.0
+ */
+export const estimateWhole = (pricing: Pricing, request: InferenceRequest): Money.Money => {
+  const seconds = Math.ceil(request.audio?.seconds ?? 0)
+  const { maxTokens, sizeFactor } = request.image ?? { maxTokens: 0, sizeFactor: 0 }
+  const byToken = estimate(pricing, { promptTokens: promptTokens(request), maxOutput: maxTokens, choices: request.choices })
+  const units = images(pricing, request.choices * sizeFactor) + (pricing.audioSecond ?? 0n) * BigInt(seconds)
+  return Money.max(byToken, Money.make(units + (pricing.request ?? 0n)))
+}
 
 /** How many output tokens of each choice some money pays for, after the prompt. @category pricing @since 0.1.0 */
 export const affordableOutput = (pricing: Pricing, held: Money.Money, wanted: Estimate): number => {

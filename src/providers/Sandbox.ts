@@ -2,6 +2,7 @@
  * The provider that is always there: in-process, deterministic and priced, so that everything can be tried without a key.
  *
  * `sandbox/echo` answers with the last user message, `sandbox/lorem` with as many words as `max_tokens`. A word is a token.
+ * `sandbox/embed`, `sandbox/image` and `sandbox/transcribe` do the other operations.
  *
  * @since 0.1.0
  */
@@ -11,6 +12,7 @@ import * as Json from "../../schemas/Json.ts"
 import { ProviderError, ProviderStatus } from "../../schemas/Provider.ts"
 import { estimateTokens, none } from "../../schemas/Usage.ts"
 import type { ProviderAdapter, ProviderCall } from "./ProviderAdapter.ts"
+import * as SandboxMedia from "./SandboxMedia.ts"
 
 const lorem =
   "lorem ipsum dolor sit amet consectetur adipiscing elit sed do eiusmod tempor incididunt ut labore et dolore magna aliqua".split(" ")
@@ -71,7 +73,10 @@ const answer = (call: ProviderCall): Effect.Effect<ReadonlyArray<Arr.NonEmptyRea
 
 /** @category constructors @since 0.1.0 */
 export const make = (): ProviderAdapter => ({
-  send: (call) => Effect.map(answer(call), (batches) => batches.flat()),
+  send: (call) =>
+    call.request.operation === "chat"
+      ? Effect.map(answer(call), (batches) => batches.flat())
+      : Effect.sync(() => SandboxMedia.answer(call.request)),
   stream: (call) => Effect.map(answer(call), (batches) => Stream.rechunk(Stream.fromArray(batches), 1)),
   unsupported: () => null,
   transformModelId: (_, canonicalId) => canonicalId,

@@ -12,6 +12,8 @@ export interface TransportRequest {
   readonly url: string
   readonly headers: Readonly<Record<string, string>>
   readonly body: string | Uint8Array | null
+  /** How many times the usual wait for the first byte is waited; 1 when absent. */
+  readonly patience?: number
 }
 
 /** The head of an answer, and its body as the reads brought it; not reading it holds the provider's socket back. @category models @since 0.1.0 */

@@ -15,13 +15,15 @@ import { estimateTokens, none, type Usage } from "../../schemas/Usage.ts"
  */
 export class Meter {
   private readonly promptTokens: number
+  private readonly audioSeconds: number
   private answerCharacters = 0
   private reasoningCharacters = 0
   private reported: Usage | null = null
 
-  /** `promptTokens` is the estimate of the input, used where the provider gives no figures. */
-  constructor(promptTokens: number) {
+  /** Estimates of the input, used where the provider gives no figures. */
+  constructor(promptTokens: number, audioSeconds = 0) {
     this.promptTokens = promptTokens
+    this.audioSeconds = audioSeconds
   }
 
   feed(batch: ReadonlyArray<InferenceEvent>): void {
@@ -51,7 +53,8 @@ export class Meter {
       ...none,
       input: this.promptTokens,
       output: estimateTokens(this.answerCharacters),
-      reasoning: estimateTokens(this.reasoningCharacters)
+      reasoning: estimateTokens(this.reasoningCharacters),
+      audioSeconds: this.audioSeconds
     }
   }
 }

@@ -7,7 +7,7 @@ import { Array as Arr, Cause, Clock, Effect, Pull, Redacted, Stream } from "effe
 import type { InferenceEvent } from "../../../schemas/Inference.ts"
 import { ProviderAnswer, ProviderConnection, ProviderError } from "../../../schemas/Provider.ts"
 import type { AnswerStream, ProviderAdapter, ProviderCall } from "../ProviderAdapter.ts"
-import type { RegisteredProvider } from "../ProviderRegistry.ts"
+import { type RegisteredProvider, urlOf } from "../ProviderRegistry.ts"
 import type { Transport, TransportError, TransportRequest, TransportResponse } from "../Transport.ts"
 import type { AnswerDecoder, Decoded } from "./AnswerDecoding.ts"
 
@@ -30,6 +30,12 @@ export interface HttpProtocol extends Pick<ProviderAdapter, "unsupported" | "tra
 const MAX_ANSWER = 32 * 1_024 * 1_024
 const MAX_ERROR = 64 * 1_024
 
+/** Images come along in the answer, several megabytes each. */
+const MAX_IMAGES_ANSWER = 128 * 1_024 * 1_024
+
+/** Making an image or hearing a recording takes as many times longer than the beginning of a text. */
+const MEDIA_PATIENCE = 4
+
 /** The headers of a call with a JSON body, the provider's key among them. @category encoding @since 0.1.0 */
 export const headersFor = (provider: RegisteredProvider): Record<string, string> => {
   const { auth } = provider.definition
@@ -41,6 +47,26 @@ export const headersFor = (provider: RegisteredProvider): Record<string, string>
   }
   if (provider.apiKey !== null) headers[auth.header.toLowerCase()] = auth.format.replace("{key}", Redacted.value(provider.apiKey))
   return headers
+}
+
+/** What a codec of images, recordings or vectors sends. @category models @since 0.1.0 */
+export interface MediaRequest {
+  readonly path: string
+  readonly contentType: string
+  readonly body: string | Uint8Array
+}
+
+/** A call for something else than chat; the route has only providers that have a way in for it. @category encoding @since 0.1.0 */
+export const mediaRequest = (call: ProviderCall, encoded: MediaRequest | null): TransportRequest => {
+  const { definition } = call.provider
+  if (encoded === null) throw new Error(`${definition.slug} has no way in for ${call.request.operation}`)
+  return {
+    method: "POST",
+    url: urlOf(call.provider, encoded.path, call.nativeId),
+    headers: { ...headersFor(call.provider), "content-type": encoded.contentType },
+    body: encoded.body,
+    ...(call.request.operation === "embeddings" ? {} : { patience: MEDIA_PATIENCE })
+  }
 }
 
 /** Whatever looks like a credential in a provider's words is not shown to a caller. @category formatting @since 0.1.0 */
@@ -89,7 +115,8 @@ export const make = (transport: Transport["Service"], protocol: HttpProtocol): P
 
   const send = Effect.fnUntraced(function* (call: ProviderCall): Effect.fn.Return<ReadonlyArray<InferenceEvent>, ProviderError> {
     const provider = call.provider.definition.slug
-    const read = Effect.flatMap(open(call), (response) => Effect.mapError(readText(response, MAX_ANSWER), brokenMidway(provider)))
+    const limit = call.request.operation === "images" ? MAX_IMAGES_ANSWER : MAX_ANSWER
+    const read = Effect.flatMap(open(call), (response) => Effect.mapError(readText(response, limit), brokenMidway(provider)))
     const { text, whole } = yield* Effect.scoped(read)
     if (!whole) return yield* answerFault(provider, new ProviderAnswer({ fault: "malformed", message: "the answer is too large" }))
     const { events, fault } = protocol.decodeAnswer(call, text)

@@ -11,13 +11,17 @@ import { urlOf } from "../ProviderRegistry.ts"
 import type { Transport, TransportRequest } from "../Transport.ts"
 import * as HttpProtocol from "./HttpProtocol.ts"
 import { decodeAnswer, encodeRequest, StreamDecoder } from "./OpenAiChatCodec.ts"
+import * as OpenAiMediaCodec from "./OpenAiMediaCodec.ts"
 
-const toRequest = (call: ProviderCall): TransportRequest => ({
-  method: "POST",
-  url: urlOf(call.provider, call.provider.definition.chatPath, call.nativeId),
-  headers: HttpProtocol.headersFor(call.provider),
-  body: encodeRequest(call)
-})
+const toRequest = (call: ProviderCall): TransportRequest => {
+  if (call.request.operation !== "chat") return HttpProtocol.mediaRequest(call, OpenAiMediaCodec.encodeRequest(call))
+  return {
+    method: "POST",
+    url: urlOf(call.provider, call.provider.definition.chatPath, call.nativeId),
+    headers: HttpProtocol.headersFor(call.provider),
+    body: encodeRequest(call)
+  }
+}
 
 /** What a failing status of this protocol means; `now` in epoch milliseconds, for a `Retry-After` that is a date. @category decoding @since 0.1.0 */
 export const mapError: HttpProtocol.HttpProtocol["mapError"] = (provider, status, headers, body, now) => {
@@ -40,7 +44,7 @@ export const mapError: HttpProtocol.HttpProtocol["mapError"] = (provider, status
 export const make = (transport: Transport["Service"]): ProviderAdapter =>
   HttpProtocol.make(transport, {
     request: (call) => Effect.sync(() => toRequest(call)),
-    decodeAnswer: (_, text) => decodeAnswer(text),
+    decodeAnswer: (call, text) => (call.request.operation === "chat" ? decodeAnswer(text) : OpenAiMediaCodec.decodeAnswer(call, text)),
     decoder: () => new StreamDecoder(),
     unsupported: () => null,
     transformModelId: (provider, canonicalId) =>
