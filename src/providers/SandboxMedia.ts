@@ -5,7 +5,7 @@
  * @since 0.1.0
  */
 import type { InferenceEvent, InferenceRequest } from "../../schemas/Inference.ts"
-import * as Json from "../../schemas/Json.ts"
+import type * as Json from "../../schemas/Json.ts"
 import { estimateTokens, none } from "../../schemas/Usage.ts"
 import { type EmbeddingInput, inputsOf } from "../../schemas/wire/OpenAiEmbeddings.ts"
 
@@ -53,7 +53,13 @@ const draw = (request: InferenceRequest): Json.JsonObject => {
 
 const transcribe = (seconds: number): Json.JsonObject => {
   const text = Array.from({ length: Math.max(1, Math.floor(seconds)) }, (_, at) => words[at % words.length]).join(" ")
-  return { task: "transcribe", language: "english", duration: seconds, text, segments: [{ id: 0, start: 0, end: seconds, text: ` ${text}` }] }
+  return {
+    task: "transcribe",
+    language: "english",
+    duration: seconds,
+    text,
+    segments: [{ id: 0, start: 0, end: seconds, text: ` ${text}` }]
+  }
 }
 
 /** The whole answer of the sandbox to anything but a chat. @category answers @since 0.1.0 */

@@ -116,7 +116,11 @@ const decodeImages = (call: ProviderCall, rows: ReadonlyArray<Json.Json>): Decod
     const bytes = Json.isObject(row) ? Json.string(row["bytesBase64Encoded"]) : null
     if (!Json.isObject(row) || bytes === null) return []
     // There is no address of the image: one that was asked for holds the image itself.
-    return [body["response_format"] === "url" ? { url: `data:${Json.string(row["mimeType"]) ?? "image/png"};base64,${bytes}` } : { b64_json: bytes }]
+    return [
+      body["response_format"] === "url"
+        ? { url: `data:${Json.string(row["mimeType"]) ?? "image/png"};base64,${bytes}` }
+        : { b64_json: bytes }
+    ]
   })
   if (data.length === 0) return { events: [], fault: fault("empty", "the answer has no images") }
   const images = Math.min(data.length, choices) * (image?.sizeFactor ?? 1)

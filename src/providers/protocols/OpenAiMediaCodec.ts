@@ -131,7 +131,9 @@ const TOKENS_PER_SECOND = 10
 
 const secondsOf = (body: Json.JsonObject): number | null => {
   const usage = Json.isObject(body["usage"]) ? body["usage"] : {}
-  const told = [body["duration"], usage["seconds"], usage["prompt_audio_seconds"]].map(Number).find((seconds) => Number.isFinite(seconds) && seconds > 0)
+  const told = [body["duration"], usage["seconds"], usage["prompt_audio_seconds"]]
+    .map(Number)
+    .find((seconds) => Number.isFinite(seconds) && seconds > 0)
   if (told !== undefined) return told
   const details = usage["input_token_details"]
   const tokens = Json.isObject(details) ? Json.count(details["audio_tokens"]) : 0
