@@ -42,7 +42,7 @@ import * as UndiciTransport from "./UndiciTransport.ts"
 /** The version that `/health` shows. @category models @since 0.1.0 */
 export const VERSION = "0.1.0"
 
-/** Every service of the gateway; needs a database (`SqlClient`) and a `CounterStore`. @category layers @since 0.1.0 */
+/** Every service of the gateway; needs a database (`SqlClient`), a `CounterStore` and a `Broadcast`. @category layers @since 0.1.0 */
 export const services = (settings: Settings, secrets: Secrets, ledgerOptions: CommitterOptions) => {
   const registry = ProviderRegistry.layer(settings.providers)
   const catalog = Catalog.layer.pipe(Layer.provideMerge(registry))

@@ -49,9 +49,9 @@ const standsOn: Readonly<Record<string, ReadonlyArray<string>>> = {
   "src/billing": ["src/database", "src/identity", "src/ledger"],
   "src/catalog": ["src/providers", "src/routing"],
   "src/database": ["src/billing", "src/identity", "src/ledger", "src/usage"],
-  "src/identity": ["src/database", "src/ledger"],
+  "src/identity": ["src/database", "src/ledger", "src/replicas"],
   "src/ledger": ["src/database"],
-  "src/providers": ["src/actors", "src/streams"],
+  "src/providers": ["src/actors", "src/replicas", "src/streams"],
   "src/usage": ["src/database", "src/providers"]
 }
 
