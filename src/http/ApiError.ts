@@ -8,6 +8,7 @@ import type { LedgerError } from "../../schemas/LedgerEntry.ts"
 import * as Money from "../../schemas/Money.ts"
 import { isCallersMistake, type ProviderError } from "../../schemas/Provider.ts"
 import type { CatalogError } from "../catalog/Catalog.ts"
+import type { GatewayError } from "../Gateway.ts"
 import type { AccountsError } from "../identity/AccountsError.ts"
 import type { IdentityError } from "../identity/Identity.ts"
 import type { LimitExceeded } from "../limits/KeyLimits.ts"
@@ -187,6 +188,28 @@ export const fromFailover = (error: AllProvidersFailed): ApiError => {
   }
   const failure = fromProvider(error.last)
   return error.retryAfterMs === null ? failure : { ...failure, retryAfterMs: error.retryAfterMs }
+}
+
+/** Whatever kept a request from its answer. @category conversions @since 0.1.0 */
+export const fromGateway = (error: GatewayError): ApiError => {
+  switch (error._tag) {
+    case "CatalogError":
+      return fromCatalog(error)
+    case "LedgerError":
+      return fromLedger(error)
+    case "AllProvidersFailed":
+      return fromFailover(error)
+    case "TrialExpired":
+      return make(402, "TRIAL_EXPIRED", `The trial is over. Add credits to use \`${error.model}\`; models marked free stay open.`)
+    case "TrialUsedUp":
+      return make(402, "TRIAL_LIMIT_REACHED", `The trial has no more ${error.what}. Add credits to go on; models marked free stay open.`)
+    case "MaxTokensTooLarge":
+      return invalid(
+        `max_tokens is too large: ${error.maxTokens}. This model supports at most ${error.limit} completion tokens.`,
+        "max_tokens",
+        "MAX_TOKENS_EXCEEDED"
+      )
+  }
 }
 
 /** The body of an error in OpenAI's shape, also used by every route that belongs to no protocol. @category formatting @since 0.1.0 */

@@ -1,0 +1,151 @@
+/**
+ * One inference request on its way through HTTP, whatever its protocol: who asks, what for, within which limits, once; then
+ * the gateway, and its answer written whole or in pieces.
+ *
+ * @since 0.1.0
+ */
+import { Clock, Effect, type Scope, Stream } from "effect"
+import { type HttpServerRequest, HttpServerResponse } from "effect/http"
+import type { Caller } from "../../schemas/Account.ts"
+import type { InferenceRequest } from "../../schemas/Inference.ts"
+import * as Money from "../../schemas/Money.ts"
+import { estimateTokens, totalTokens } from "../../schemas/Usage.ts"
+import { Gateway, type GatewayCall } from "../Gateway.ts"
+import { Identity } from "../identity/Identity.ts"
+import { KeyHasher } from "../identity/KeyHasher.ts"
+import { Idempotency } from "../ledger/Idempotency.ts"
+import { KeyLimits } from "../limits/KeyLimits.ts"
+import { customer } from "./Access.ts"
+import * as ApiError from "./ApiError.ts"
+import type { Keeping } from "./KeyedRequest.ts"
+import * as KeyedRequest from "./KeyedRequest.ts"
+import { limitHeaders } from "./LimitHeaders.ts"
+import type { AnswerFacts, ProtocolEdge } from "./ProtocolEdge.ts"
+import { RequestIds } from "./RequestContext.ts"
+
+/** What a request may use, for the token limits: its prompt, and the output it asked for. */
+const expectedTokens = (request: InferenceRequest): number =>
+  estimateTokens(request.promptCharacters) + (request.maxTokens ?? 0) * request.choices
+
+const encoder = new TextEncoder()
+
+const EVENT_STREAM = "text/event-stream"
+
+const answered = (provider: string, model: string) => ({
+  "x-sluice-provider": provider,
+  "x-sluice-model": model,
+  "x-sluice-cache": "bypass"
+})
+
+/** One request with what its answer is written from. `count` is told the tokens that it used. */
+interface Exchange {
+  readonly edge: ProtocolEdge
+  readonly call: GatewayCall
+  readonly keeping: Keeping
+  readonly requestId: string
+  readonly createdAt: number
+  readonly headers: Record<string, string>
+  readonly count: (tokens: number) => void
+}
+
+const factsOf = ({ call, createdAt, requestId }: Exchange, model: string, usage: AnswerFacts["usage"]): AnswerFacts => ({
+  requestId,
+  createdAt,
+  model,
+  request: call.request,
+  usage
+})
+
+const whole = Effect.fnUntraced(function* (gateway: Gateway["Service"], exchange: Exchange) {
+  const { call, count, edge, headers, keeping } = exchange
+  const { candidate, cost, events, usage } = yield* gateway.answer(call)
+  count(totalTokens(usage))
+  const { body, contentType } = edge.encodeAnswer(
+    events,
+    factsOf(exchange, candidate.model.id, () => usage)
+  )
+  const about = { ...answered(candidate.provider, candidate.model.id), "x-sluice-cost-usd": Money.toUsd(cost) }
+  yield* keeping.done({ contentType, headers: about, body })
+  return HttpServerResponse.text(body, { contentType, headers: { ...headers, ...about } })
+})
+
+/** The bytes of a stream: events, then the end or the error. A keyed one is kept before its end is told. */
+const streamed = Effect.fnUntraced(function* (gateway: Gateway["Service"], exchange: Exchange) {
+  const { call, count, edge, headers, keeping } = exchange
+  const opened = yield* gateway.stream(call)
+  const { model, provider } = opened.candidate
+  const about = { ...answered(provider, model.id), "cache-control": "no-cache, no-transform", "x-accel-buffering": "no" }
+  const out = edge.encodeStream(factsOf(exchange, model.id, opened.usage))
+  let text = ""
+  const write = (piece: string): Uint8Array => {
+    if (keeping.isKeyed) text += piece
+    return encoder.encode(piece)
+  }
+  const end = Effect.suspend(() => {
+    const last = write(out.end())
+    return Effect.as(keeping.done({ contentType: EVENT_STREAM, headers: about, body: text }), last)
+  })
+  const body = opened.events.pipe(
+    Stream.map((batch) => write(out.encode(batch))),
+    Stream.concat(Stream.fromEffect(end)),
+    Stream.catch((error) => {
+      const last = encoder.encode(out.error(ApiError.fromProvider(error)))
+      return Stream.fromEffect(Effect.as(keeping.failed, last))
+    }),
+    Stream.ensuring(Effect.sync(() => count(totalTokens(opened.usage()))))
+  )
+  return HttpServerResponse.stream(body, { contentType: EVENT_STREAM, headers: { ...headers, ...about } })
+})
+
+/** Answers requests of a protocol, failures in its shape. @category models @since 0.1.0 */
+export type InferenceLine = (
+  edge: ProtocolEdge,
+  http: HttpServerRequest.HttpServerRequest
+) => Effect.Effect<HttpServerResponse.HttpServerResponse, never, Scope.Scope>
+
+/** @category constructors @since 0.1.0 */
+export const make = Effect.gen(function* () {
+  const gateway = yield* Gateway
+  const identity = yield* Identity
+  const limits = yield* KeyLimits
+  const services = { idempotency: yield* Idempotency, hasher: yield* KeyHasher }
+
+  const admitAndAnswer = Effect.fnUntraced(function* (edge: ProtocolEdge, caller: Caller, request: InferenceRequest, keeping: Keeping) {
+    const expected = expectedTokens(request)
+    const admitted = yield* limits.admit(caller, expected)
+    const now = yield* Clock.currentTimeMillis
+    const headers = limitHeaders(admitted.view, now)
+    const { clientId, id } = yield* RequestIds
+    const refuse = (error: ApiError.ApiError) =>
+      Effect.as(keeping.failed, HttpServerResponse.setHeaders(edge.refuse(error, clientId ?? id), headers))
+    if (admitted.refused !== null) return yield* refuse(ApiError.fromLimit(admitted.refused))
+    let used = 0
+    yield* Effect.addFinalizer(() => limits.correct(caller, used - expected, now))
+    const exchange: Exchange = {
+      edge,
+      call: { caller, request, rid: keeping.rid, clientRequestId: clientId },
+      keeping,
+      requestId: id,
+      createdAt: Math.floor(now / 1_000),
+      headers,
+      count: (tokens) => {
+        used = tokens
+      }
+    }
+    const answer = request.stream ? streamed(gateway, exchange) : whole(gateway, exchange)
+    return yield* Effect.catch(answer, (error) => refuse(ApiError.fromGateway(error)))
+  })
+
+  const run = Effect.fnUntraced(function* (edge: ProtocolEdge, http: HttpServerRequest.HttpServerRequest) {
+    const caller = yield* customer(identity, http)
+    const request = yield* edge.read(http)
+    const key = yield* KeyedRequest.keyOf(http)
+    const { id } = yield* RequestIds
+    const keyed = { accountId: caller.accountId, path: edge.path, body: request.body, key, requestId: id }
+    return yield* KeyedRequest.run(services, keyed, (keeping) => admitAndAnswer(edge, caller, request, keeping))
+  })
+
+  const line: InferenceLine = (edge, http) =>
+    Effect.catch(run(edge, http), (error) => Effect.map(RequestIds, ({ clientId, id }) => edge.refuse(error, clientId ?? id)))
+  return line
+})
