@@ -18,6 +18,17 @@ export interface Pricing {
   readonly audioSecond?: Money
   /** Per request, on top. */
   readonly request?: Money
+  /** Dearer prices of long prompts, the shortest prompts first. */
+  readonly tiers?: ReadonlyArray<PricingTier>
+}
+
+/** Prices of a request whose whole prompt is longer than `aboveInput` tokens; absent classes keep the base price. @category models @since 0.1.0 */
+export interface PricingTier {
+  readonly aboveInput: number
+  readonly prompt: Money
+  readonly completion: Money
+  readonly cachedRead?: Money
+  readonly cacheWrite?: Money
 }
 
 /** What a model can do. @category models @since 0.1.0 */
@@ -54,6 +65,10 @@ export interface Model {
   readonly premium: boolean
   readonly openWeights: boolean
   readonly benchmarks: Readonly<Record<string, number | null>>
+  /** Strength at code, 1 the strongest of 4; absent where nobody has judged it. */
+  readonly tier?: number
+  /** Its vendor has announced the end of it: served, never chosen by a router. */
+  readonly deprecated?: boolean
   /** Unix seconds. */
   readonly created: number
   readonly providers: ReadonlyArray<ModelProvider>

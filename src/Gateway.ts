@@ -286,7 +286,7 @@ const chargeFor = (run: Run, candidate: Candidate) => {
     cost: Pricing.cost(candidate.pricing, usage),
     model: candidate.model.id,
     provider: candidate.provider,
-    pricing: candidate.pricing,
+    pricing: Pricing.holding(candidate.pricing, usage),
     usage
   }
 }

@@ -23,13 +23,27 @@ export interface CatalogData {
   readonly aliases: ReadonlyMap<string, string>
 }
 
-const PricingRow = Schema.Struct({
+/** Decimal strings in USD. @category schemas @since 0.1.0 */
+export const PricingRow = Schema.Struct({
   prompt: Schema.optionalKey(Schema.String),
   completion: Schema.optionalKey(Schema.String),
   cachedRead: Schema.optionalKey(Schema.String),
   cacheWrite: Schema.optionalKey(Schema.String),
+  reasoning: Schema.optionalKey(Schema.String),
   image: Schema.optionalKey(Schema.String),
-  audioSecond: Schema.optionalKey(Schema.String)
+  audioSecond: Schema.optionalKey(Schema.String),
+  request: Schema.optionalKey(Schema.String),
+  tiers: Schema.optionalKey(
+    Schema.Array(
+      Schema.Struct({
+        aboveInput: Schema.Int,
+        prompt: Schema.String,
+        completion: Schema.String,
+        cachedRead: Schema.optionalKey(Schema.String),
+        cacheWrite: Schema.optionalKey(Schema.String)
+      })
+    )
+  )
 })
 
 const Row = Schema.Struct({
@@ -52,6 +66,8 @@ const Row = Schema.Struct({
   premium: Schema.Boolean,
   openWeights: Schema.Boolean,
   benchmarks: Schema.Record(Schema.String, Schema.NullOr(Schema.Finite)),
+  tier: Schema.optionalKey(Schema.Int),
+  deprecated: Schema.optionalKey(Schema.Boolean),
   pricing: Schema.NullOr(PricingRow),
   providers: Schema.Array(Schema.Struct({ slug: Schema.String, nativeId: Schema.String, pricing: Schema.optionalKey(PricingRow) }))
 })
@@ -61,13 +77,33 @@ export const decodePricing = (row: typeof PricingRow.Type | null | undefined): P
   if (row === null || row === undefined) return null
   const unit = row.image ?? row.audioSecond
   if (unit === undefined && (row.prompt === undefined || row.completion === undefined)) return null
+  const optional = <K extends string>(name: K, value: string | undefined): Partial<Record<K, Money.Money>> => {
+    const found: Partial<Record<K, Money.Money>> = {}
+    if (value !== undefined) found[name] = Money.usd(value)
+    return found
+  }
   return {
     prompt: Money.usd(row.prompt ?? "0"),
     completion: Money.usd(row.completion ?? "0"),
-    ...(row.cachedRead === undefined ? {} : { cachedRead: Money.usd(row.cachedRead) }),
-    ...(row.cacheWrite === undefined ? {} : { cacheWrite: Money.usd(row.cacheWrite) }),
-    ...(row.image === undefined ? {} : { image: Money.usd(row.image) }),
-    ...(row.audioSecond === undefined ? {} : { audioSecond: Money.usd(row.audioSecond) })
+    ...optional("cachedRead", row.cachedRead),
+    ...optional("cacheWrite", row.cacheWrite),
+    ...optional("reasoning", row.reasoning),
+    ...optional("image", row.image),
+    ...optional("audioSecond", row.audioSecond),
+    ...optional("request", row.request),
+    ...(row.tiers === undefined
+      ? {}
+      : {
+          tiers: row.tiers
+            .map((tier) => ({
+              aboveInput: tier.aboveInput,
+              prompt: Money.usd(tier.prompt),
+              completion: Money.usd(tier.completion),
+              ...optional("cachedRead", tier.cachedRead),
+              ...optional("cacheWrite", tier.cacheWrite)
+            }))
+            .sort((a, b) => a.aboveInput - b.aboveInput)
+        })
   }
 }
 

@@ -3,7 +3,7 @@
  *
  * @since 0.1.0
  */
-import type { Model, Pricing } from "../../schemas/Model.ts"
+import type { Model, Pricing, PricingTier } from "../../schemas/Model.ts"
 import * as Money from "../../schemas/Money.ts"
 import { allowedProviders } from "../routing/CandidateOrder.ts"
 
@@ -18,6 +18,14 @@ export interface ListingQuery {
   readonly q: string | null
 }
 
+const encodeTier = (tier: PricingTier) => ({
+  above_input_tokens: tier.aboveInput,
+  prompt: Money.toUsd(tier.prompt),
+  completion: Money.toUsd(tier.completion),
+  ...(tier.cachedRead === undefined ? {} : { cached_read: Money.toUsd(tier.cachedRead) }),
+  ...(tier.cacheWrite === undefined ? {} : { cache_write: Money.toUsd(tier.cacheWrite) })
+})
+
 const encodePricing = (pricing: Pricing | null) =>
   pricing === null
     ? null
@@ -29,7 +37,8 @@ const encodePricing = (pricing: Pricing | null) =>
         ...(pricing.reasoning === undefined ? {} : { reasoning: Money.toUsd(pricing.reasoning) }),
         ...(pricing.image === undefined ? {} : { image: Money.toUsd(pricing.image) }),
         ...(pricing.audioSecond === undefined ? {} : { audio_second: Money.toUsd(pricing.audioSecond) }),
-        ...(pricing.request === undefined ? {} : { request: Money.toUsd(pricing.request) })
+        ...(pricing.request === undefined ? {} : { request: Money.toUsd(pricing.request) }),
+        ...(pricing.tiers === undefined ? {} : { tiers: pricing.tiers.map(encodeTier) })
       }
 
 /** One row; `slugs` are the providers it speaks of, the first choice first. @category encoding @since 0.1.0 */

@@ -9,6 +9,19 @@ import type { Pricing } from "../../schemas/Model.ts"
 import * as Money from "../../schemas/Money.ts"
 import { estimateTokens, none, type Usage } from "../../schemas/Usage.ts"
 
+/** The flat price of a prompt of that many tokens, every class counted: a tier holds for the whole request. @category pricing @since 0.1.0 */
+export const at = (pricing: Pricing, promptTokens: number): Pricing => {
+  if (pricing.tiers === undefined) return pricing
+  const { tiers, ...base } = pricing
+  const found = tiers.findLast((tier) => promptTokens > tier.aboveInput)
+  if (found === undefined) return base
+  const { aboveInput: _, ...dearer } = found
+  return { ...base, ...dearer }
+}
+
+/** The flat price that holds for some usage. @category pricing @since 0.1.0 */
+export const holding = (pricing: Pricing, usage: Usage): Pricing => at(pricing, usage.input + usage.cachedRead + usage.cacheWrite)
+
 /**
  * The price of some usage. Classes without a price of their own take their family's: cached reads and cache writes the
  * prompt's, reasoning the completion's.
@@ -16,17 +29,19 @@ import { estimateTokens, none, type Usage } from "../../schemas/Usage.ts"
  * @category pricing
  * @since 0.1.0
  */
-export const cost = (pricing: Pricing, usage: Usage): Money.Money =>
-  Money.make(
-    pricing.prompt * BigInt(usage.input) +
-      (pricing.cachedRead ?? pricing.prompt) * BigInt(usage.cachedRead) +
-      (pricing.cacheWrite ?? pricing.prompt) * BigInt(usage.cacheWrite) +
-      pricing.completion * BigInt(usage.output) +
-      (pricing.reasoning ?? pricing.completion) * BigInt(usage.reasoning) +
-      images(pricing, usage.images) +
-      (pricing.audioSecond ?? 0n) * BigInt(Math.ceil(usage.audioSeconds)) +
-      (pricing.request ?? 0n)
+export const cost = (pricing: Pricing, usage: Usage): Money.Money => {
+  const price = holding(pricing, usage)
+  return Money.make(
+    price.prompt * BigInt(usage.input) +
+      (price.cachedRead ?? price.prompt) * BigInt(usage.cachedRead) +
+      (price.cacheWrite ?? price.prompt) * BigInt(usage.cacheWrite) +
+      price.completion * BigInt(usage.output) +
+      (price.reasoning ?? price.completion) * BigInt(usage.reasoning) +
+      images(price, usage.images) +
+      (price.audioSecond ?? 0n) * BigInt(Math.ceil(usage.audioSeconds)) +
+      (price.request ?? 0n)
   )
+}
 
 /** Images by the quarter, as their sizes are priced; a price that does not divide is rounded up. */
 const images = (pricing: Pricing, count: number): bigint => ((pricing.image ?? 0n) * BigInt(Math.ceil(count * 4)) + 3n) / 4n
@@ -45,12 +60,29 @@ export const billable = (pricing: Pricing, usage: Usage): Usage => {
   return usage.output > 0 ? { ...usage, images: 0, audioSeconds: 0 } : { ...none, images, audioSeconds, source }
 }
 
-/** The dearest a prompt token can be. @category pricing @since 0.1.0 */
-export const dearestInput = (pricing: Pricing): Money.Money =>
+const dearestPrompt = (pricing: Pricing): Money.Money =>
   Money.max(pricing.prompt, Money.max(pricing.cacheWrite ?? pricing.prompt, pricing.cachedRead ?? pricing.prompt))
 
-/** The dearest an output token can be. @category pricing @since 0.1.0 */
-export const dearestOutput = (pricing: Pricing): Money.Money => Money.max(pricing.completion, pricing.reasoning ?? pricing.completion)
+const dearestCompletion = (pricing: Pricing): Money.Money => Money.max(pricing.completion, pricing.reasoning ?? pricing.completion)
+
+/** A prompt may turn out to have this many times the tokens it was taken for: then each character was one. */
+const MISJUDGED = 4
+
+/** The flat prices that a prompt taken for that many tokens may come to. */
+const possible = (pricing: Pricing, promptTokens: number): ReadonlyArray<Pricing> => [
+  at(pricing, promptTokens),
+  ...(pricing.tiers ?? [])
+    .filter((tier) => tier.aboveInput >= promptTokens && tier.aboveInput < promptTokens * MISJUDGED)
+    .map((tier) => at(pricing, tier.aboveInput + 1))
+]
+
+/** The dearest a token of a prompt of that many can be. @category pricing @since 0.1.0 */
+export const dearestInput = (pricing: Pricing, promptTokens: number): Money.Money =>
+  possible(pricing, promptTokens).map(dearestPrompt).reduce(Money.max)
+
+/** The dearest an output token after such a prompt can be. @category pricing @since 0.1.0 */
+export const dearestOutput = (pricing: Pricing, promptTokens: number): Money.Money =>
+  possible(pricing, promptTokens).map(dearestCompletion).reduce(Money.max)
 
 /** Tokens that an image in a prompt is taken for before a provider has counted: the most that the usual sizes cost. */
 const IMAGE_TOKENS = 1_600
@@ -68,8 +100,8 @@ export interface Estimate {
 /** The most a request can cost: every token of its class at the dearest price. @category pricing @since 0.1.0 */
 export const estimate = (pricing: Pricing, wanted: Estimate & { readonly maxOutput: number }): Money.Money =>
   Money.make(
-    dearestInput(pricing) * BigInt(wanted.promptTokens) +
-      dearestOutput(pricing) * BigInt(wanted.maxOutput) * BigInt(wanted.choices) +
+    dearestInput(pricing, wanted.promptTokens) * BigInt(wanted.promptTokens) +
+      dearestOutput(pricing, wanted.promptTokens) * BigInt(wanted.maxOutput) * BigInt(wanted.choices) +
       (pricing.request ?? 0n)
   )
 
@@ -91,11 +123,13 @@ export const estimateWhole = (pricing: Pricing, request: InferenceRequest): Mone
 /** How many output tokens of each choice some money pays for, after the prompt. @category pricing @since 0.1.0 */
 export const affordableOutput = (pricing: Pricing, held: Money.Money, wanted: Estimate): number => {
   const rest = held - estimate(pricing, { ...wanted, maxOutput: 0 })
-  const perToken = dearestOutput(pricing) * BigInt(wanted.choices)
+  const perToken = dearestOutput(pricing, wanted.promptTokens) * BigInt(wanted.choices)
   if (rest <= 0n) return 0
   return perToken === 0n ? Number.MAX_SAFE_INTEGER : Number(rest / perToken)
 }
 
-/** A price as it is kept on a charge: decimal strings in USD, so that the charge can be recomputed. @category encoding @since 0.1.0 */
-export const encodePricing = (pricing: Pricing): Record<string, string> =>
-  Object.fromEntries(Object.entries(pricing).flatMap(([name, price]) => (price === undefined ? [] : [[name, Money.toUsd(price)]])))
+/** A price as it is kept on a charge: decimal strings in USD, so that the charge can be recomputed. Of a tiered one, keep what {@link holding} gives. @category encoding @since 0.1.0 */
+export const encodePricing = (pricing: Pricing): Record<string, string> => {
+  const { tiers: _, ...flat } = pricing
+  return Object.fromEntries(Object.entries(flat).flatMap(([name, price]) => (price === undefined ? [] : [[name, Money.toUsd(price)]])))
+}

@@ -56,6 +56,38 @@ describe("the catalog's data", () => {
     for (const { model } of models) assert.isTrue(Number.isInteger(model.contextLength) && model.contextLength > 0, model.id)
   })
 
+  it("CM-9.1.4 every modality is of the known kinds", () => {
+    const inputs = ["text", "image", "audio", "video"]
+    const outputs = ["text", "image", "audio", "embedding"]
+    for (const { model } of models) {
+      const [from = "", to = ""] = model.modality.split("->")
+      assert.isTrue(
+        from.split("+").every((kind) => inputs.includes(kind)) && to.split("+").every((kind) => outputs.includes(kind)),
+        model.modality
+      )
+    }
+  })
+
+  it("X-15 every model names its benchmarks, a missing one null; percentages stay within 100", () => {
+    const known = ["swe_bench", "mmlu", "humaneval", "math", "gpqa", "mmlu_pro", "mt_bench", "livebench", "arena_elo"]
+    for (const { model } of models) {
+      if (Object.keys(model.benchmarks).length === 0) continue
+      assert.sameMembers(Object.keys(model.benchmarks), known, model.id)
+      for (const value of Object.values(model.benchmarks)) assert.isTrue(value === null || (value > 0 && value <= 100), model.id)
+    }
+    assert.isAbove(models.filter(({ model }) => (model.benchmarks["swe_bench"] ?? null) !== null).length, 30)
+    assert.isAbove(models.filter(({ model }) => (model.benchmarks["mmlu"] ?? null) !== null).length, 30)
+  })
+
+  it("twelve models and more are dearer above some size of the prompt", () => {
+    const tiered = models.filter(({ model, pricing }) =>
+      [pricing, ...model.providers.map((row) => row.pricing)].some((price) => price?.tiers)
+    )
+    assert.isAtLeast(tiered.length, 12)
+    for (const { pricing } of tiered)
+      for (const tier of pricing?.tiers ?? []) assert.isTrue(pricing !== null && tier.prompt > pricing.prompt)
+  })
+
   it("CM-18.1 the registry has at least 30 distinct providers", () => {
     assert.isAtLeast(slugs.size, 30)
     assert.strictEqual(slugs.size, definitions.length)

@@ -90,6 +90,27 @@ describe("what usage costs", () => {
     assert.strictEqual(Pricing.cost(pricing, usage), Money.usd("0.00023"))
   })
 
+  it.effect("a prompt above a tier's size is charged at the tier's price as a whole, and the hold covers what it may turn out to be", () =>
+    Effect.gen(function* () {
+      const shipped = yield* Catalog
+      const [candidate] = yield* shipped.candidates("anthropic/claude-sonnet-4.5", null)
+      const pricing = candidate?.pricing ?? price("0", "0")
+      // 3 and 15 USD per million tokens, 6 and 22.50 above 200,000 tokens of prompt; cached reads a tenth of the prompt.
+      assert.strictEqual(Pricing.cost(pricing, tokens(200_000, 100)), Money.usd("0.6015"))
+      assert.strictEqual(Pricing.cost(pricing, tokens(200_001, 100)), Money.usd("1.202256"))
+      assert.strictEqual(Pricing.cost(pricing, { ...tokens(1, 0), cachedRead: 200_000 }), Money.usd("0.120006"))
+      assert.strictEqual(Pricing.cost(Pricing.at(pricing, 200_001), tokens(200_001, 100)), Money.usd("1.202256"))
+      assert.notProperty(Pricing.encodePricing(Pricing.at(pricing, 200_001)), "tiers")
+      assert.strictEqual(Pricing.encodePricing(Pricing.at(pricing, 200_001))["prompt"], "0.000006")
+      const of = (promptTokens: number) => Pricing.estimate(pricing, { promptTokens, maxOutput: 100, choices: 1 })
+      // Cache writes cost a quarter more than the prompt, and may be what it turns out to be.
+      assert.strictEqual(of(1_000), Money.usd("0.00525"))
+      assert.isTrue(of(100_000) >= Pricing.cost(pricing, tokens(100_000, 100)))
+      assert.isTrue(of(60_000) >= Money.times(Money.usd("0.000006"), 60_000))
+      assert.isTrue(of(300_000) >= Pricing.cost(pricing, tokens(300_000, 100)))
+    }).pipe(Effect.provide(Catalog.layer.pipe(Layer.provide(registry))))
+  )
+
   it("CM-6.3.2 the estimate is the prompt estimate × prompt price + max_tokens × completion price", () => {
     const pricing = price("0.000001", "0.000002")
     assert.strictEqual(Pricing.estimate(pricing, { promptTokens: 100, maxOutput: 50, choices: 1 }), Money.usd("0.0002"))
