@@ -9,23 +9,8 @@ import { User } from "../../schemas/Account.ts"
 import { EncodedBalance, LedgerCheck, LedgerEntry } from "../../schemas/LedgerEntry.ts"
 import { NegotiatedLimits, PlanId } from "../../schemas/Plan.ts"
 import { ChatCompletion, ChatCompletionRequest } from "../../schemas/wire/OpenAiChat.ts"
+import { ById, failures, json, listOf, PageQuery, Row } from "./ApiShapes.ts"
 
-/** The body of every error outside `/v1/messages`. @category schemas @since 0.1.0 */
-export const ErrorBody = Schema.Struct({
-  error: Schema.Struct({ message: Schema.String, type: Schema.String, code: Schema.String, param: Schema.NullOr(Schema.String) })
-}).annotate({ identifier: "Error" })
-
-const failures = [400, 401, 402, 403, 404, 409, 413, 422, 429, 500, 502, 503, 504].map((status) =>
-  ErrorBody.annotate({ httpApiStatus: status })
-)
-
-const listOf = <S extends Schema.Top>(row: S) =>
-  Schema.Struct({ object: Schema.Literal("list"), data: Schema.Array(row), next_cursor: Schema.NullOr(Schema.String) })
-
-/** `limit` 1 to 1,000, `cursor` as the page before gave it. @category schemas @since 0.1.0 */
-export const PageQuery = { limit: Schema.optional(Schema.String), cursor: Schema.optional(Schema.String) }
-
-const Row = Schema.Record(Schema.String, Schema.Unknown)
 /** `POST /admin/users`. @category schemas @since 0.1.0 */
 export const NewUser = Schema.Struct({
   email: Schema.String,
@@ -51,9 +36,6 @@ export const NewKeyBody = Schema.Struct({
   expires_at: Schema.optional(Schema.NullOr(Schema.String)),
   limits: Schema.optionalKey(NegotiatedLimits)
 })
-
-const ById = { id: Schema.String }
-const json = { success: Row, error: failures }
 
 const Inference = HttpApiGroup.make("inference").add(
   HttpApiEndpoint.post("chatCompletions", "/v1/chat/completions", {
