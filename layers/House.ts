@@ -12,6 +12,7 @@ import * as Migrations from "../src/database/Migrations.ts"
 import { Gateway } from "../src/Gateway.ts"
 import { Lifecycle } from "../src/health/Lifecycle.ts"
 import { App } from "../src/http/App.ts"
+import { IpGate } from "../src/http/IpGate.ts"
 import { OperationsOptions } from "../src/http/OperationsRoutes.ts"
 import { BodyBounds } from "../src/http/RequestBody.ts"
 import { TrustedProxies } from "../src/http/RequestContext.ts"
@@ -26,7 +27,9 @@ import { Trials } from "../src/identity/Trials.ts"
 import type { CommitterOptions } from "../src/ledger/Committer.ts"
 import { Idempotency } from "../src/ledger/Idempotency.ts"
 import { Ledger } from "../src/ledger/Ledger.ts"
+import { IpLimits } from "../src/limits/IpLimits.ts"
 import { KeyLimits } from "../src/limits/KeyLimits.ts"
+import { VelocityMode } from "../src/limits/VelocityMode.ts"
 import { Breakers } from "../src/providers/Breakers.ts"
 import { Failover } from "../src/providers/Failover.ts"
 import { ProviderAdapters } from "../src/providers/ProviderAdapters.ts"
@@ -66,9 +69,12 @@ export const services = (settings: Settings, secrets: Secrets, ledgerOptions: Co
     Layer.provide(Purchases.layer),
     Layer.provide(StripeSignatures.layer(settings.stripeWebhookSecret))
   )
+  const limits = Layer.mergeAll(KeyLimits.layer, IpLimits.layer({ perMinute: settings.ipLimitPerMinute })).pipe(
+    Layer.provideMerge(VelocityMode.layer)
+  )
   const outcomes = Outcomes.layer.pipe(Layer.provideMerge(RequestLog.layer))
   return Gateway.layer.pipe(
-    Layer.provideMerge(Layer.mergeAll(failover, outcomes, KeyLimits.layer, Idempotency.layer, billing)),
+    Layer.provideMerge(Layer.mergeAll(failover, outcomes, limits, Idempotency.layer, billing)),
     Layer.provideMerge(identity),
     Layer.provideMerge(ledger),
     Layer.provideMerge(Layer.mergeAll(Lifecycle.layer, SecureRandom.layerWebCrypto)),
@@ -79,6 +85,7 @@ export const services = (settings: Settings, secrets: Secrets, ledgerOptions: Co
 /** The HTTP app over the services. @category layers @since 0.1.0 */
 export const app = (settings: Settings) =>
   App.layer.pipe(
+    Layer.provide(IpGate.layer),
     Layer.provide([
       Layer.succeed(BodyBounds, { maxBytes: settings.maxBodyBytes, maxDepth: settings.maxJsonDepth }),
       Layer.succeed(TrustedProxies, settings.trustProxy),

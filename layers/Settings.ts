@@ -35,6 +35,8 @@ export interface Settings {
   /** A bound that the ledger stays below: it writes as soon as no other write is under way. */
   readonly ledgerFlushMs: number
   readonly trustProxy: number
+  /** Requests a minute that an address may send without a valid key; null: no limit. */
+  readonly ipLimitPerMinute: number | null
   readonly maxBodyBytes: number
   readonly maxJsonDepth: number
   readonly shutdownGraceMs: number
@@ -87,6 +89,13 @@ const url = Effect.fnUntraced(function* (name: string, protocols: ReadonlyArray<
 const trustProxy = Effect.flatMap(raw("TRUST_PROXY"), (value) =>
   value === null || /^(off|false)$/i.test(value.trim()) ? Effect.succeed(0) : whole("TRUST_PROXY", 0, 0, 16)
 )
+
+/** A limit: a number, or 0 or `off` for none. */
+const limit = Effect.fnUntraced(function* (name: string, fallback: number) {
+  const value = yield* raw(name)
+  if (value !== null && /^(off|none|false|0)$/i.test(value.trim())) return null
+  return yield* whole(name, fallback, 1, 1_000_000_000)
+})
 
 const fernetKeys = Effect.flatMap(raw("KEY_ENCRYPTION_KEY"), (value) => {
   if (value === null) return Effect.succeed(null)
@@ -187,6 +196,7 @@ export const readForTools = Effect.fnUntraced(function* (
     breakerRecoveryMs: yield* whole("BREAKER_RECOVERY_MS", 300_000, 1, 86_400_000),
     ledgerFlushMs: yield* whole("LEDGER_FLUSH_MS", 5, 0, 1_000),
     trustProxy: yield* trustProxy,
+    ipLimitPerMinute: yield* limit("IP_LIMIT_PER_MINUTE", 300),
     maxBodyBytes: yield* whole("MAX_BODY_BYTES", 33_554_432, 1_024, 1_073_741_824),
     maxJsonDepth: yield* whole("MAX_JSON_DEPTH", 256, 1, 10_000),
     shutdownGraceMs: yield* whole("SHUTDOWN_GRACE_MS", 30_000, 0, 3_600_000),

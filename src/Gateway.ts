@@ -20,6 +20,7 @@ import { Trials, type TrialUsedUp } from "./identity/Trials.ts"
 import * as Charge from "./ledger/Charge.ts"
 import { Ledger } from "./ledger/Ledger.ts"
 import * as Pricing from "./ledger/Pricing.ts"
+import { VelocityMode } from "./limits/VelocityMode.ts"
 import { AllProvidersFailed, type AttemptLog, Failover } from "./providers/Failover.ts"
 import { ProviderRegistry } from "./providers/ProviderRegistry.ts"
 import { forOperation } from "./routing/Operations.ts"
@@ -85,6 +86,13 @@ const MINIMUM_OUTPUT = 256
 /** Assumed where a model's own limit is not known. */
 const UNKNOWN_MAX_OUTPUT = 4_096
 
+/** A caller who left after this time, in milliseconds, may have left for want of an answer. */
+const PATIENCE_OF_CALLERS = 5_000
+
+/** Whether a request ended by our trouble or a provider's, for velocity mode. */
+const isTrouble = (outcome: Outcome): boolean =>
+  outcome.outcome === "refunded" || (outcome.outcome === "cancelled" && outcome.endedAt - outcome.startedAt > PATIENCE_OF_CALLERS)
+
 /** The HTTP status of a request whose caller has left before the end; never sent. */
 const CLIENT_CLOSED_REQUEST = 499
 
@@ -149,6 +157,8 @@ export class Gateway extends Context.Service<
         lifecycle: yield* Lifecycle,
         trials: yield* Trials
       }
+      const velocity = yield* VelocityMode
+      yield* line.outcomes.subscribe((outcome) => velocity.observe(isTrouble(outcome)))
       return Gateway.of({ answer: (call) => answer(line, call), stream: (call) => stream(line, call) })
     })
   )

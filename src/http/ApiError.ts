@@ -11,6 +11,7 @@ import type { CatalogError } from "../catalog/Catalog.ts"
 import type { GatewayError } from "../Gateway.ts"
 import type { AccountsError } from "../identity/AccountsError.ts"
 import type { IdentityError } from "../identity/Identity.ts"
+import type { SecurityLimit } from "../limits/IpLimits.ts"
 import type { LimitExceeded } from "../limits/KeyLimits.ts"
 import type { AllProvidersFailed } from "../providers/Failover.ts"
 
@@ -120,20 +121,27 @@ export const fromLedger = (error: LedgerError): ApiError => {
   }
 }
 
+const limitCodes: Readonly<Record<LimitExceeded["limit"], string>> = {
+  requests_per_minute: "RATE_LIMIT_EXCEEDED",
+  burst: "RATE_LIMIT_EXCEEDED",
+  concurrency: "CONCURRENT_REQUEST_LIMIT",
+  tokens_per_minute: "TOKEN_RATE_LIMIT",
+  requests_per_day: "DAILY_QUOTA_EXCEEDED",
+  tokens_per_day: "DAILY_QUOTA_EXCEEDED",
+  tokens_per_month: "MONTHLY_QUOTA_EXCEEDED"
+}
+
 /** @category conversions @since 0.1.0 */
 export const fromLimit = (error: LimitExceeded): ApiError =>
-  make(
-    429,
-    error.limit === "concurrency"
-      ? "CONCURRENT_REQUEST_LIMIT"
-      : error.limit.startsWith("tokens")
-        ? "TOKEN_RATE_LIMIT"
-        : "RATE_LIMIT_EXCEEDED",
-    error.message,
-    {
-      retryAfterMs: error.retryAfterMs
-    }
-  )
+  make(429, limitCodes[error.limit], error.message, { retryAfterMs: error.retryAfterMs })
+
+/** @category conversions @since 0.1.0 */
+export const fromSecurityLimit = (error: SecurityLimit): ApiError => ({
+  ...make(429, "RATE_LIMIT_EXCEEDED", `An address may send ${error.limit} requests a minute without a valid API key.`, {
+    retryAfterMs: error.retryAfterMs
+  }),
+  type: "security_limit"
+})
 
 /** @category conversions @since 0.1.0 */
 export const fromAccounts = (error: AccountsError): ApiError => {

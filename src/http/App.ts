@@ -8,11 +8,14 @@ import { SecureRandom } from "effect/crypto"
 import { HttpRouter, HttpServerError, HttpServerRequest, HttpServerResponse } from "effect/http"
 import { HttpApiBuilder, HttpApiError, HttpApiScalar } from "effect/http-api"
 import { Lifecycle } from "../health/Lifecycle.ts"
+import { Identity } from "../identity/Identity.ts"
+import { visitor } from "./Access.ts"
 import * as AccountRoutes from "./AccountRoutes.ts"
 import { Api } from "./Api.ts"
 import * as ApiError from "./ApiError.ts"
 import * as CatalogRoutes from "./CatalogRoutes.ts"
 import * as InferenceRoutes from "./InferenceRoutes.ts"
+import { IpGate } from "./IpGate.ts"
 import * as OperationsRoutes from "./OperationsRoutes.ts"
 import * as OperatorRoutes from "./OperatorRoutes.ts"
 import { clientRequestId, RequestIds } from "./RequestContext.ts"
@@ -46,6 +49,11 @@ const fromCause = (request: HttpServerRequest.HttpServerRequest, cause: Cause.Ca
   return Cause.hasInterruptsOnly(cause) ? null : ApiError.internal
 }
 
+/** Routes that take no key, and cost more than to say that all is well. */
+const openRoutes = ["/v1/models", "/v1/providers", "/v1/status", "/auth/", "/docs", "/openapi.json"]
+
+const isOpen = (url: string): boolean => openRoutes.some((route) => url.startsWith(route))
+
 const draining = HttpServerResponse.setHeader(
   ApiError.toResponse(ApiError.make(503, "SERVICE_UNAVAILABLE", "The server is shutting down. Try again.")),
   "connection",
@@ -63,6 +71,17 @@ export const wrap = <E, R>(app: Effect.Effect<HttpServerResponse.HttpServerRespo
   Effect.gen(function* () {
     const random = yield* SecureRandom.SecureRandom
     const lifecycle = yield* Lifecycle
+    const identity = yield* Identity
+    const gate = Context.make(IpGate, yield* IpGate)
+    /** Counts a visitor by address; whatever else a route does is done after. */
+    const counted = <E1, R1>(
+      request: HttpServerRequest.HttpServerRequest,
+      answer: Effect.Effect<HttpServerResponse.HttpServerResponse, E1, R1>
+    ) =>
+      Effect.matchEffect(Effect.provideContext(visitor(identity, request), gate), {
+        onFailure: (error) => Effect.succeed(ApiError.toResponse(error)),
+        onSuccess: () => answer
+      })
     return Effect.gen(function* () {
       const request = yield* HttpServerRequest.HttpServerRequest
       const id = yield* random.uuidV7()
@@ -70,14 +89,18 @@ export const wrap = <E, R>(app: Effect.Effect<HttpServerResponse.HttpServerRespo
       const answer =
         lifecycle.state() === "draining" && !request.url.startsWith("/health")
           ? draining
-          : yield* Effect.catchCause(Effect.provideService(app, RequestIds, { id, clientId }), (cause) => {
-              const error = fromCause(request, cause)
-              if (error === null) return Effect.failCause(cause)
-              const response = ApiError.toResponse(error)
-              return error === ApiError.internal
-                ? Effect.as(Effect.logError("A request failed by a defect", cause), response)
-                : Effect.succeed(response)
-            })
+          : yield* Effect.catchCause(
+              Effect.provideContext(isOpen(request.url) ? counted(request, app) : app, Context.add(gate, RequestIds, { id, clientId })),
+              (cause) => {
+                const error = fromCause(request, cause)
+                if (error === null) return Effect.failCause(cause)
+                const response = ApiError.toResponse(error)
+                if (error.code === "ENDPOINT_NOT_FOUND" && !isOpen(request.url)) return counted(request, Effect.succeed(response))
+                return error === ApiError.internal
+                  ? Effect.as(Effect.logError("A request failed by a defect", cause), response)
+                  : Effect.succeed(response)
+              }
+            )
       return HttpServerResponse.setHeaders(answer, { "x-request-id": clientId ?? id, "x-sluice-request-id": id })
     })
   })

@@ -3,8 +3,9 @@
  *
  * @since 0.1.0
  */
-import { Context, Option, Redacted } from "effect"
+import { Context, Option, Redacted, Result } from "effect"
 import type { HttpServerRequest } from "effect/http"
+import { IpNetwork, NetAddress } from "effect/net"
 import type { Origin } from "../identity/Identity.ts"
 
 /** The names of one request: the server's own, which decides about money, and the caller's, for tracing only. @category models @since 0.1.0 */
@@ -47,6 +48,12 @@ const hostOf = (value: string | undefined): string | null => {
   return host.length === 0 ? null : host
 }
 
+/** An address as a proxy may write it, with a port or in brackets; null when it is none. */
+const addressOf = (text: string): string | null => {
+  const bare = /^\[([^\]]+)\](?::\d+)?$/.exec(text)?.[1] ?? /^([\d.]+):\d+$/.exec(text)?.[1] ?? text
+  return Result.isSuccess(NetAddress.ipFromString(bare)) ? bare : null
+}
+
 /** The address and site a request comes from. Forwarded addresses count from the right, one for each proxy that is believed. @category accessors @since 0.1.0 */
 export const origin = (request: HttpServerRequest.HttpServerRequest, trustedProxies: number): Origin => {
   const socket = Option.getOrNull(request.remoteAddress)
@@ -54,7 +61,16 @@ export const origin = (request: HttpServerRequest.HttpServerRequest, trustedProx
   let ip = socket
   if (forwarded !== undefined) {
     const hops = forwarded.split(",")
-    ip = hops[Math.max(0, hops.length - trustedProxies)]?.trim() ?? socket
+    ip = addressOf(hops[Math.max(0, hops.length - trustedProxies)]?.trim() ?? "")
   }
   return { ip, host: hostOf(request.headers["origin"]) ?? hostOf(request.headers["referer"]) }
+}
+
+/** What an address is counted as: v4 each by itself, v6 by the /64 that one subscriber has, v4-mapped as what it maps. @category accessors @since 0.1.0 */
+export const countedAddress = (ip: string | null): string => {
+  const parsed = ip === null ? null : Result.getOrElse(NetAddress.ipFromString(ip.split("%")[0] ?? ""), () => null)
+  if (parsed === null) return "unknown"
+  const address = NetAddress.toCanonical(parsed)
+  if (NetAddress.isIpv4Address(address)) return String(address)
+  return Result.match(IpNetwork.fromAddress(address, 64), { onFailure: () => String(address), onSuccess: String })
 }

@@ -30,8 +30,15 @@ export interface Origin {
 export class Identity extends Context.Service<
   Identity,
   {
-    /** The account behind a plain key. Warm keys make no database call. */
-    readonly authenticate: (key: Redacted.Redacted, origin: Origin) => Effect.Effect<Caller, IdentityError>
+    /**
+     * The account behind a plain key. Warm keys make no database call; before one is made `beforeLookup` is run with the
+     * key's hash, and may forbid it.
+     */
+    readonly authenticate: <E = never>(
+      key: Redacted.Redacted,
+      origin: Origin,
+      beforeLookup?: (hash: string) => Effect.Effect<void, E>
+    ) => Effect.Effect<Caller, IdentityError | E>
     /** Whether this is the operator's admin key, compared in constant time. */
     readonly isAdmin: (key: Redacted.Redacted) => Effect.Effect<boolean>
   }
@@ -133,10 +140,18 @@ const make = Effect.fnUntraced(function* (options: IdentityOptions) {
       })
     })
 
-  const authenticate = Effect.fnUntraced(function* (key: Redacted.Redacted, origin: Origin): Effect.fn.Return<Caller, IdentityError> {
+  const authenticate = Effect.fnUntraced(function* <E = never>(
+    key: Redacted.Redacted,
+    origin: Origin,
+    beforeLookup?: (hash: string) => Effect.Effect<void, E>
+  ): Effect.fn.Return<Caller, IdentityError | E> {
     if (!keyPattern.test(Redacted.value(key))) return yield* refuse("unknown")
     const hash = hasher.hash(key)
-    const record = (yield* cache.get(hash)) ?? (yield* look(hash))
+    let record = yield* cache.get(hash)
+    if (record === undefined) {
+      if (beforeLookup !== undefined) yield* beforeLookup(hash)
+      record = yield* look(hash)
+    }
     return record === "unknown" ? yield* refuse("unknown") : yield* check(record, origin, yield* Clock.currentTimeMillis)
   })
 

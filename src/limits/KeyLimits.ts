@@ -8,11 +8,14 @@ import type { Caller } from "../../schemas/Account.ts"
 import type { Counted, Counter, Place } from "./Counter.ts"
 import { CounterStore } from "./CounterStore.ts"
 import { type KeyWindow, LimitName, type Period, PLACE_TTL, periodOf, tokenWindows, windowsOf } from "./KeyWindows.ts"
+import { type Velocity, VelocityMode } from "./VelocityMode.ts"
 
 /** What the answer's headers say about limits; "none" shows nothing. Times are epoch milliseconds. @category models @since 0.1.0 */
 export interface LimitView {
   readonly requests: { readonly limit: number; readonly remaining: number; readonly resetAt: number } | null
   readonly tokens: { readonly limit: number; readonly remaining: number; readonly resetAt: number } | null
+  /** Null in normal times. */
+  readonly velocity: Velocity | null
 }
 
 /** @category errors @since 0.1.0 */
@@ -46,7 +49,9 @@ export class KeyLimits extends Context.Service<
 >()("sluice/limits/KeyLimits") {
   static readonly layer = Layer.effect(
     this,
-    Effect.flatMap(CounterStore, (store) => make(store))
+    Effect.gen(function* () {
+      return yield* make(yield* CounterStore, yield* VelocityMode)
+    })
   )
 }
 
@@ -54,7 +59,7 @@ export class KeyLimits extends Context.Service<
 const RENEW = 20_000
 const RENEW_BATCH = 500
 
-const NOTHING: Admitted = { view: { requests: null, tokens: null }, refused: null }
+const NOTHING: Admitted = { view: { requests: null, tokens: null, velocity: null }, refused: null }
 
 const refusedCount = Metric.counter("sluice_rate_limited_requests_total", { description: "Requests refused by a limit", incremental: true })
 
@@ -93,7 +98,7 @@ const refusal = (windows: ReadonlyArray<KeyWindow>, refused: ReadonlyArray<numbe
   })
 }
 
-const viewOf = (windows: ReadonlyArray<KeyWindow>, counts: ReadonlyArray<number>): LimitView => {
+const viewOf = (windows: ReadonlyArray<KeyWindow>, counts: ReadonlyArray<number>, velocity: Velocity | null): LimitView => {
   const at = (limit: LimitName) => {
     const index = windows.findIndex((window) => window.limit === limit)
     const window = windows[index]
@@ -102,10 +107,13 @@ const viewOf = (windows: ReadonlyArray<KeyWindow>, counts: ReadonlyArray<number>
       ? null
       : { limit: most, remaining: Math.max(0, most - (counts[index] ?? 0)), resetAt: window.resetAt }
   }
-  return { requests: at("requests_per_minute"), tokens: at("tokens_per_minute") }
+  return { requests: at("requests_per_minute"), tokens: at("tokens_per_minute"), velocity }
 }
 
-const make = Effect.fnUntraced(function* (store: CounterStore["Service"]): Effect.fn.Return<KeyLimits["Service"], never, Scope.Scope> {
+const make = Effect.fnUntraced(function* (
+  store: CounterStore["Service"],
+  mode: VelocityMode["Service"]
+): Effect.fn.Return<KeyLimits["Service"], never, Scope.Scope> {
   /** Names this process among all that count in the same store. */
   const process = `${(yield* Random.nextInt).toString(36)}.${(yield* Clock.currentTimeMillis).toString(36)}`
   let requests = 0
@@ -134,8 +142,9 @@ const make = Effect.fnUntraced(function* (store: CounterStore["Service"]): Effec
 
   const admit = Effect.fnUntraced(function* (caller: Caller, estimatedTokens: number): Effect.fn.Return<Admitted, never, Scope.Scope> {
     const now = yield* Clock.currentTimeMillis
+    const velocity = mode.of(caller, now)
     const member = `${process}.${requests++}`
-    const windows = windowsOf(caller, estimatedTokens, periodAt(now), { now, member, factor: 1 })
+    const windows = windowsOf(caller, estimatedTokens, periodAt(now), { now, member, factor: velocity?.factor ?? 1 })
     if (windows.length === 0) return NOTHING
     const counted = yield* raise(windows.map((window) => window.counter))
     const refused = refusal(windows, counted.refused, estimatedTokens, now)
@@ -146,7 +155,7 @@ const make = Effect.fnUntraced(function* (store: CounterStore["Service"]): Effec
       anyHeld.openUnsafe()
       yield* Effect.addFinalizer(() => leave(place))
     }
-    return { view: viewOf(windows, counted.counts), refused }
+    return { view: viewOf(windows, counted.counts, velocity), refused }
   }, Effect.uninterruptible)
 
   const correct = Effect.fnUntraced(function* (caller: Caller, difference: number, admittedAt: number) {
@@ -162,7 +171,7 @@ const make = Effect.fnUntraced(function* (store: CounterStore["Service"]): Effec
     yield* anyHeld.await
     yield* Effect.sleep(RENEW)
     const places = [...held]
-    if (places.length === 0) yield* anyHeld.close
+    if (places.length === 0) anyHeld.closeUnsafe()
     for (let at = 0; at < places.length; at += RENEW_BATCH) {
       yield* anyway(
         store.renew(

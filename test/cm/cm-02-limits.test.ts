@@ -9,6 +9,7 @@ import { limitHeaders } from "../../src/http/LimitHeaders.ts"
 import { CounterStore, CounterStoreError, makeMemory } from "../../src/limits/CounterStore.ts"
 import * as GuardedCounters from "../../src/limits/GuardedCounters.ts"
 import { KeyLimits } from "../../src/limits/KeyLimits.ts"
+import { VelocityMode } from "../../src/limits/VelocityMode.ts"
 
 let keys = 0
 const caller = (plan: Caller["plan"], limits: Partial<Caller["limits"]> = {}): Caller => ({
@@ -24,8 +25,9 @@ const admit = (who: Caller, tokens = 0) => Effect.scoped(Effect.flatMap(KeyLimit
 const admitted = (who: Caller, times: number) =>
   Effect.map(Effect.all(Array.from({ length: times }, () => admit(who))), (all) => all.filter((one) => one.refused === null).length)
 
+const keyLimits = KeyLimits.layer.pipe(Layer.provideMerge(VelocityMode.layer))
 const memory = CounterStore.layerMemory({ size: 10_000 })
-const inMemory = KeyLimits.layer.pipe(Layer.provideMerge(memory))
+const inMemory = keyLimits.pipe(Layer.provideMerge(memory))
 const failing = (failure: Effect.Effect<never, CounterStoreError>): CounterStore["Service"] => ({
   raise: () => failure,
   adjust: () => failure,
@@ -36,7 +38,7 @@ const failing = (failure: Effect.Effect<never, CounterStoreError>): CounterStore
 const away = Effect.fail(new CounterStoreError({ message: "away" }))
 /** Limits over a shared store that may fail, with the counters of the process behind it. */
 const guarded = (shared: CounterStore["Service"]) =>
-  KeyLimits.layer.pipe(Layer.provideMerge(Layer.effect(CounterStore, GuardedCounters.make(shared))))
+  keyLimits.pipe(Layer.provideMerge(Layer.effect(CounterStore, GuardedCounters.make(shared))))
 
 describe("limits of a key", () => {
   it.effect("CM-2.2.1 one raise a request on rate_limit:{key}:{minute}, which lives 60 s", () => {
@@ -58,7 +60,7 @@ describe("limits of a key", () => {
         counter.map(({ by, key, ttlMs }) => ({ key, by, ttlMs })),
         [{ key: `rate_limit:${who.keyId}:2`, by: 1, ttlMs: 60_000 }]
       )
-    }).pipe(Effect.provide(KeyLimits.layer.pipe(Layer.provide(recording))))
+    }).pipe(Effect.provide(keyLimits.pipe(Layer.provide(recording))))
   })
 
   it.effect("CM-2.2.2 requests a minute rise with the plan, and each plan's own is enforced", () =>
@@ -289,7 +291,7 @@ describe("when the counters' store is away", () => {
       const before = (yield* Metric.value(counter)).count
       assert.strictEqual(yield* admitted(caller("dev", { rpm: 1 }), 5), 5)
       assert.strictEqual((yield* Metric.value(counter)).count - before, 5)
-    }).pipe(Effect.provide(KeyLimits.layer.pipe(Layer.provide(Layer.succeed(CounterStore, failing(Effect.die("broken")))))))
+    }).pipe(Effect.provide(keyLimits.pipe(Layer.provide(Layer.succeed(CounterStore, failing(Effect.die("broken")))))))
   )
 
   it.effect("CM-8.3.1 a shared store that throws a defect is one that is away", () =>
@@ -300,7 +302,7 @@ describe("when the counters' store is away", () => {
 })
 
 const redis = RedisCounters.layer({ url: Redacted.make(inject("redisUrl")), patienceMs: 5_000 })
-const another = () => KeyLimits.layer.pipe(Layer.provideMerge(Layer.fresh(redis)))
+const another = () => keyLimits.pipe(Layer.provideMerge(Layer.fresh(redis)))
 
 layer(another(), { excludeTestServices: true })("limits in Redis", (it) => {
   it.effect("two processes share them to the last request", () =>
