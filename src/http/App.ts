@@ -18,7 +18,7 @@ import * as InferenceRoutes from "./InferenceRoutes.ts"
 import { IpGate } from "./IpGate.ts"
 import * as OperationsRoutes from "./OperationsRoutes.ts"
 import * as OperatorRoutes from "./OperatorRoutes.ts"
-import { clientRequestId, RequestIds } from "./RequestContext.ts"
+import { clientRequestId, RequestIds, TrustedProxies } from "./RequestContext.ts"
 
 /** The routes, to be mounted in any Effect HTTP server; `/openapi.json` and `/docs` among them. @category layers @since 0.1.0 */
 export const routes = Layer.mergeAll(
@@ -72,7 +72,7 @@ export const wrap = <E, R>(app: Effect.Effect<HttpServerResponse.HttpServerRespo
     const random = yield* SecureRandom.SecureRandom
     const lifecycle = yield* Lifecycle
     const identity = yield* Identity
-    const gate = Context.make(IpGate, yield* IpGate)
+    const gate = Context.make(IpGate, yield* IpGate).pipe(Context.add(TrustedProxies, yield* TrustedProxies))
     /** Counts a visitor by address; whatever else a route does is done after. */
     const counted = <E1, R1>(
       request: HttpServerRequest.HttpServerRequest,

@@ -17,6 +17,7 @@ import { Idempotency } from "../ledger/Idempotency.ts"
 import { KeyLimits } from "../limits/KeyLimits.ts"
 import { customer } from "./Access.ts"
 import * as ApiError from "./ApiError.ts"
+import type { IpGate } from "./IpGate.ts"
 import type { Keeping } from "./KeyedRequest.ts"
 import * as KeyedRequest from "./KeyedRequest.ts"
 import { limitHeaders } from "./LimitHeaders.ts"
@@ -101,7 +102,7 @@ const streamed = Effect.fnUntraced(function* (gateway: Gateway["Service"], excha
 export type InferenceLine = (
   edge: ProtocolEdge,
   http: HttpServerRequest.HttpServerRequest
-) => Effect.Effect<HttpServerResponse.HttpServerResponse, never, Scope.Scope>
+) => Effect.Effect<HttpServerResponse.HttpServerResponse, never, IpGate | Scope.Scope>
 
 /** @category constructors @since 0.1.0 */
 export const make = Effect.gen(function* () {
