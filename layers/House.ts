@@ -8,6 +8,7 @@ import { SecureRandom } from "effect/crypto"
 import { Purchases } from "../src/billing/Purchases.ts"
 import { StripeInbox } from "../src/billing/StripeInbox.ts"
 import { Catalog } from "../src/catalog/Catalog.ts"
+import { CatalogListing } from "../src/catalog/CatalogListing.ts"
 import * as Migrations from "../src/database/Migrations.ts"
 import { Gateway } from "../src/Gateway.ts"
 import { Lifecycle } from "../src/health/Lifecycle.ts"
@@ -74,6 +75,7 @@ export const services = (settings: Settings, secrets: Secrets, ledgerOptions: Co
   )
   const outcomes = Outcomes.layer.pipe(Layer.provideMerge(RequestLog.layer))
   return Gateway.layer.pipe(
+    Layer.provideMerge(CatalogListing.layer),
     Layer.provideMerge(Layer.mergeAll(failover, outcomes, limits, Idempotency.layer, billing)),
     Layer.provideMerge(identity),
     Layer.provideMerge(ledger),

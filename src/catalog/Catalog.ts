@@ -44,6 +44,12 @@ export class Catalog extends Context.Service<
     readonly candidates: (name: string, preference: ProviderPreference | null) => Effect.Effect<ReadonlyArray<Candidate>, CatalogError>
     /** Every model of the catalog, also those whose providers have no key. */
     readonly models: Effect.Effect<ReadonlyArray<Model>>
+    /** The model behind a name; undefined when there is none. */
+    readonly find: (name: string) => Model | undefined
+    /** A number that changes whenever the catalog does. */
+    readonly version: () => number
+    /** Serves this data from now on. */
+    readonly replace: (data: CatalogData) => Effect.Effect<void>
   }
 >()("sluice/catalog/Catalog") {
   /** The catalog over some data. */
@@ -79,20 +85,28 @@ const premiumName = /(^|\/)(gpt-[4-9]|chatgpt-|claude|gemini|o[134](?![a-z0-9]))
 export const isPremium = (model: Pick<Model, "id" | "premium">): boolean =>
   model.premium || (premiumName.test(model.id) && !model.id.includes("gpt-oss"))
 
-const isPriced = (pricing: Pricing | null, free: boolean): pricing is Pricing =>
+/** Whether a price is one: zero counts only where the model is free. @category predicates @since 0.1.0 */
+export const isPriced = (pricing: Pricing | null, free: boolean): pricing is Pricing =>
   pricing !== null &&
   (free || pricing.prompt > 0n || pricing.completion > 0n || (pricing.image ?? 0n) > 0n || (pricing.audioSecond ?? 0n) > 0n)
 
 /** Routes that were worked out already, at most. */
 const MEMO_SIZE = 4_096
 
-const make = (data: CatalogData, registry: ProviderRegistry["Service"]): Catalog["Service"] => {
-  const index = new Index(data, registry)
-  const models = data.models.map(withPrices)
+const make = (initial: CatalogData, registry: ProviderRegistry["Service"]): Catalog["Service"] => {
+  let version = 0
+  let index = new Index(initial, registry)
   return Catalog.of({
     canonical: (name) => index.canonical(name),
     candidates: (name, preference) => Effect.suspend(() => toEffect(name, index.route(name, preference))),
-    models: Effect.succeed(models)
+    models: Effect.sync(() => index.models),
+    find: (name) => index.find(name),
+    version: () => version,
+    replace: (data) =>
+      Effect.sync(() => {
+        index = new Index(data, registry)
+        version++
+      })
   })
 }
 
@@ -111,11 +125,15 @@ class Index {
   private readonly byNative = new Map<string, string>()
   private readonly byNativeLower = new Map<string, string>()
   private readonly memo = new Map<string, Route | CatalogError>()
+  private readonly shown: ReadonlyMap<string, Model>
+  readonly models: ReadonlyArray<Model>
 
   constructor(data: CatalogData, registry: ProviderRegistry["Service"]) {
     this.aliases = data.aliases
     this.registry = registry
     this.byId = new Map(data.models.map((entry) => [entry.model.id, entry]))
+    this.models = data.models.map(withPrices)
+    this.shown = new Map(this.models.map((model) => [model.id, model]))
     for (const { model } of data.models) {
       for (const { nativeId } of model.providers) {
         if (!this.byNative.has(nativeId)) this.byNative.set(nativeId, model.id)
@@ -123,6 +141,10 @@ class Index {
         if (!this.byNativeLower.has(lower)) this.byNativeLower.set(lower, model.id)
       }
     }
+  }
+
+  find(name: string): Model | undefined {
+    return this.shown.get(this.canonical(name))
   }
 
   canonical(name: string): string {

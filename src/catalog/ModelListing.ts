@@ -5,7 +5,9 @@
  */
 import type { Model, Pricing, PricingTier } from "../../schemas/Model.ts"
 import * as Money from "../../schemas/Money.ts"
-import { allowedProviders } from "../routing/CandidateOrder.ts"
+
+/** How a model or a provider of it is just now; null where nothing is known. @category models @since 0.1.0 */
+export type Health = "healthy" | "degraded" | "down" | null
 
 /** What a listing asks for. `view` `all` gives one row for each model and provider. @category models @since 0.1.0 */
 export interface ListingQuery {
@@ -16,6 +18,15 @@ export interface ListingQuery {
   readonly modality: string | null
   /** Words to be found in the id or the name. */
   readonly q: string | null
+}
+
+/** A model with its providers in the order they are tried. @category models @since 0.1.0 */
+export interface ListedModel {
+  readonly model: Model
+  /** Everybody who may serve it. */
+  readonly all: ReadonlyArray<string>
+  /** Those of them who can be asked now. */
+  readonly usable: ReadonlyArray<string>
 }
 
 const encodeTier = (tier: PricingTier) => ({
@@ -41,9 +52,16 @@ const encodePricing = (pricing: Pricing | null) =>
         ...(pricing.tiers === undefined ? {} : { tiers: pricing.tiers.map(encodeTier) })
       }
 
+/** The best of its providers' states is the model's. */
+const best = (states: ReadonlyArray<Health>): Health => {
+  for (const state of ["healthy", "degraded", "down"] as const) if (states.includes(state)) return state
+  return null
+}
+
 /** One row; `slugs` are the providers it speaks of, the first choice first. @category encoding @since 0.1.0 */
-export const encodeModel = (model: Model, slugs: ReadonlyArray<string>) => {
-  const providers = slugs.flatMap((slug) => model.providers.filter((provider) => provider.slug === slug))
+export const encodeModel = (model: Model, slugs: ReadonlyArray<string>, healthOf: (slug: string) => Health) => {
+  const rows = new Map(model.providers.map((provider) => [provider.slug, provider]))
+  const providers = slugs.flatMap((slug) => rows.get(slug) ?? [])
   const first = providers[0] ?? model.providers[0]
   return {
     id: model.id,
@@ -57,38 +75,40 @@ export const encodeModel = (model: Model, slugs: ReadonlyArray<string>) => {
     modality: model.modality,
     pricing: encodePricing(first?.pricing ?? null),
     supports: model.supports,
-    health: null,
+    health: best(providers.map((provider) => healthOf(provider.slug))),
     benchmarks: model.benchmarks,
     free: model.free,
+    ...(model.deprecated === true ? { deprecated: true } : {}),
     providers: providers.map((provider) => ({
       slug: provider.slug,
       native_id: provider.nativeId,
       pricing: encodePricing(provider.pricing),
-      health: null
+      health: healthOf(provider.slug)
     }))
   }
 }
 
-/** The rows of a listing. `choices` orders the providers of a model; `isActive` says which are switched on. @category encoding @since 0.1.0 */
-export const listModels = (
-  models: ReadonlyArray<Model>,
-  query: ListingQuery,
-  isActive: (slug: string) => boolean,
-  choices: (model: Model) => ReadonlyArray<string>
-) => {
-  const words =
-    query.q
-      ?.toLowerCase()
-      .split(/\s+/)
-      .filter((word) => word !== "") ?? []
-  return models.flatMap((model) => {
+/** A row to be shown: a model, and the providers that the row speaks of. @category models @since 0.1.0 */
+export type Row = readonly [model: Model, slugs: ReadonlyArray<string>]
+
+const wordsOf = (q: string | null): ReadonlyArray<string> =>
+  (q ?? "")
+    .toLowerCase()
+    .split(/\s+/)
+    .filter((word) => word !== "")
+
+/** The rows that a query asks for, in the catalog's order. @category filtering @since 0.1.0 */
+export const selectRows = (models: ReadonlyArray<ListedModel>, query: ListingQuery): ReadonlyArray<Row> => {
+  const words = wordsOf(query.q)
+  return models.flatMap(({ all, model, usable }): ReadonlyArray<Row> => {
     if (query.modality !== null && model.modality !== query.modality) return []
-    const text = `${model.id} ${model.name}`.toLowerCase()
-    if (!words.every((word) => text.includes(word))) return []
-    const ordered = choices(model).filter((slug) => allowedProviders(model).includes(slug))
-    const shown = query.active ? ordered.filter(isActive) : ordered
+    if (words.length > 0) {
+      const text = `${model.id} ${model.name}`.toLowerCase()
+      if (!words.every((word) => text.includes(word))) return []
+    }
+    const shown = query.active ? usable : all
     if (shown.length === 0 || (query.provider !== null && !shown.includes(query.provider))) return []
-    if (query.view === "unique") return [encodeModel(model, shown)]
-    return shown.filter((slug) => query.provider === null || slug === query.provider).map((slug) => encodeModel(model, [slug]))
+    if (query.view === "unique") return [[model, shown]]
+    return shown.filter((slug) => query.provider === null || slug === query.provider).map((slug) => [model, [slug]] as const)
   })
 }

@@ -10,6 +10,7 @@ import { EncodedBalance, LedgerCheck, LedgerEntry } from "../../schemas/LedgerEn
 import { NegotiatedLimits, PlanId } from "../../schemas/Plan.ts"
 import { ChatCompletion, ChatCompletionRequest } from "../../schemas/wire/OpenAiChat.ts"
 import { ById, failures, json, listOf, PageQuery, Row } from "./ApiShapes.ts"
+import { CatalogApi } from "./CatalogApi.ts"
 
 /** `POST /admin/users`. @category schemas @since 0.1.0 */
 export const NewUser = Schema.Struct({
@@ -43,24 +44,6 @@ const Inference = HttpApiGroup.make("inference").add(
     success: ChatCompletion,
     error: failures
   })
-)
-
-const Catalog = HttpApiGroup.make("catalog").add(
-  HttpApiEndpoint.get("models", "/v1/models", {
-    query: {
-      ...PageQuery,
-      view: Schema.optional(Schema.String),
-      provider: Schema.optional(Schema.String),
-      modality: Schema.optional(Schema.String),
-      q: Schema.optional(Schema.String),
-      active: Schema.optional(Schema.String)
-    },
-    success: listOf(Row),
-    error: failures
-  }),
-  HttpApiEndpoint.get("model", "/v1/models/:org/:name", { params: { org: Schema.String, name: Schema.String }, ...json }),
-  HttpApiEndpoint.get("modelByName", "/v1/models/:id", { params: ById, ...json }),
-  HttpApiEndpoint.get("providers", "/v1/providers", { success: listOf(Row), error: failures })
 )
 
 const Account = HttpApiGroup.make("account").add(
@@ -120,5 +103,5 @@ const Operations = HttpApiGroup.make("operations").add(
 
 /** @category models @since 0.1.0 */
 export const Api = HttpApi.make("sluice")
-  .add(Inference, Catalog, Account, Operator, Operations)
+  .add(Inference, CatalogApi, Account, Operator, Operations)
   .annotateMerge(OpenApi.annotations({ title: "Sluice", description: "An AI inference gateway: one key, every model, one bill." }))

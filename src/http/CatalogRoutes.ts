@@ -4,19 +4,21 @@
  * @since 0.1.0
  */
 import { Effect } from "effect"
+import { HttpServerResponse } from "effect/http"
 import { HttpApiBuilder } from "effect/http-api"
-import type { Model } from "../../schemas/Model.ts"
 import { Catalog } from "../catalog/Catalog.ts"
-import { encodeModel, listModels } from "../catalog/ModelListing.ts"
-import { orgProviders } from "../catalog/ProviderDetection.ts"
+import { CatalogListing } from "../catalog/CatalogListing.ts"
+import type { ListingQuery } from "../catalog/ModelListing.ts"
 import { Breakers } from "../providers/Breakers.ts"
 import { ProviderRegistry } from "../providers/ProviderRegistry.ts"
-import { order } from "../routing/CandidateOrder.ts"
 import { Api } from "./Api.ts"
 import * as ApiError from "./ApiError.ts"
 import { handled, json, list, page } from "./Handled.ts"
 
 const positionOf = (cursor: string | null): number => (cursor !== null && /^\d{1,9}$/.test(cursor) ? Number(cursor) : 0)
+
+/** Models that can be held against each other at once. */
+const MAX_COMPARED = 20
 
 /** @category layers @since 0.1.0 */
 export const layer = HttpApiBuilder.group(
@@ -24,60 +26,71 @@ export const layer = HttpApiBuilder.group(
   "catalog",
   Effect.fnUntraced(function* (handlers) {
     const catalog = yield* Catalog
+    const shown = yield* CatalogListing
     const registry = yield* ProviderRegistry
     const breakers = yield* Breakers
-    const models = yield* catalog.models
-    const isActive = (slug: string) => registry.get(slug)?.active === true
-    const choices = (model: Model) =>
-      order(model, { chain: registry.chain, detected: null, org: orgProviders[model.org] ?? [], preference: null })
 
     const listing = Effect.fnUntraced(function* (query: Readonly<Record<string, string | undefined>>) {
       const view = query["view"] ?? "unique"
       if (view !== "unique" && view !== "all") return yield* Effect.fail(ApiError.invalid("`view` is `unique` or `all`.", "view"))
       const asked = query["provider"]
       const provider = asked === undefined ? null : (registry.get(asked)?.definition.slug ?? asked)
-      const active = query["active"] !== "false"
-      const rows = listModels(
-        models,
-        { view, active, provider, modality: query["modality"] ?? null, q: query["q"] ?? null },
-        isActive,
-        choices
-      )
+      const wanted: ListingQuery = {
+        view,
+        provider,
+        active: query["active"] !== "false",
+        modality: query["modality"] ?? null,
+        q: query["q"] ?? null
+      }
       // Clients of the plain protocol do not page: without a page asked for, everything is given.
-      if (query["limit"] === undefined && query["cursor"] === undefined) return list(rows)
-      const wanted = yield* page({ limit: query["limit"], cursor: query["cursor"] })
-      const from = positionOf(wanted.cursor)
-      const next = from + wanted.limit
-      return list(rows.slice(from, next), next < rows.length ? String(next) : null)
+      const isPaged = query["limit"] !== undefined || query["cursor"] !== undefined
+      const paged = isPaged ? yield* page({ limit: query["limit"], cursor: query["cursor"] }) : null
+      const body = yield* shown.list(wanted, { from: positionOf(paged?.cursor ?? null), limit: paged?.limit ?? null })
+      return HttpServerResponse.text(body, { contentType: "application/json" })
     })
 
-    const one = (name: string) => {
-      const id = catalog.canonical(name)
-      const model = models.find((entry) => entry.id === id)
-      return model === undefined
-        ? Effect.fail(ApiError.make(404, "model_not_found", `The model \`${name.slice(0, 256)}\` does not exist.`, { param: "model" }))
-        : Effect.succeed(json(encodeModel(model, choices(model))))
-    }
+    const row = Effect.fnUntraced(function* (name: string) {
+      const found = yield* shown.one(name)
+      if (found !== null) return found
+      const message = `The model \`${name.slice(0, 256)}\` does not exist.`
+      return yield* Effect.fail(ApiError.make(404, "model_not_found", message, { param: "model" }))
+    })
+    const one = (name: string) => Effect.map(row(name), (found) => json(found))
 
-    const providers = Effect.map(breakers.states, (states) =>
-      list(
+    const compare = Effect.fnUntraced(function* (ids: string | undefined) {
+      const names = [...new Set((ids ?? "").split(",").map((id) => id.trim()))].filter((id) => id !== "")
+      if (names.length < 2 || names.length > MAX_COMPARED) {
+        return yield* Effect.fail(ApiError.invalid(`\`ids\` takes 2 to ${MAX_COMPARED} models, separated by commas.`, "ids"))
+      }
+      return list(yield* Effect.forEach(names, row))
+    })
+
+    const providers = Effect.gen(function* () {
+      const states = yield* breakers.states
+      const served = new Map<string, number>()
+      for (const model of yield* catalog.models) {
+        for (const { slug } of model.providers) served.set(slug, (served.get(slug) ?? 0) + 1)
+      }
+      return list(
         registry.all.map(({ active, definition }) => ({
           slug: definition.slug,
           name: definition.name,
           protocol: definition.protocol,
           active,
-          models: models.filter((model) => model.providers.some((provider) => provider.slug === definition.slug)).length,
+          models: served.get(definition.slug) ?? 0,
           capabilities: definition.capabilities,
           failover_position: definition.failoverPosition,
           breaker: states.find((state) => state.provider === definition.slug)?.state ?? "closed"
         }))
       )
-    )
+    })
 
     return handlers
       .handleRaw("models", ({ query }) => handled(listing(query)))
       .handleRaw("model", ({ params }) => handled(one(`${params.org}/${params.name}`)))
       .handleRaw("modelByName", ({ params }) => handled(one(params.id)))
+      .handleRaw("modelByPath", ({ params }) => handled(one([params.org, params.name, params.more, params["*"]].filter(Boolean).join("/"))))
+      .handleRaw("compareModels", ({ query }) => handled(compare(query.ids)))
       .handleRaw("providers", () => providers)
   })
 )

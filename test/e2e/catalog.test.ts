@@ -1,0 +1,84 @@
+/**
+ * The catalog over HTTP, without a key.
+ */
+import { assert, describe, it } from "@effect/vitest"
+import OpenAI from "openai"
+import { house } from "../support/house.ts"
+import { jsonCall } from "../support/server.ts"
+
+interface ModelRow {
+  readonly id: string
+  readonly object: string
+  readonly owned_by: string
+  readonly context_length: number
+  readonly pricing: Readonly<Record<string, string>>
+  readonly providers: ReadonlyArray<{ readonly slug: string; readonly native_id: string }>
+}
+
+describe("the catalog over HTTP", () => {
+  const here = house({ OPENROUTER_API_KEY: "sk-openrouter", FIREWORKS_API_KEY: "fw" })
+  const get = <A>(path: string) => jsonCall<A>(here.server.url, null, "GET", path)
+
+  it("CM-9.1.1 every listed model has its fields, in OpenAI's shape, through the official client", async () => {
+    const client = new OpenAI({ baseURL: `${here.server.url}/v1`, apiKey: "none", maxRetries: 0 })
+    const seen: Array<string> = []
+    for await (const model of client.models.list()) {
+      seen.push(model.id)
+      assert.strictEqual(model.object, "model")
+      assert.strictEqual(model.owned_by, model.id.split("/")[0])
+    }
+    assert.include(seen, "openai/gpt-4o")
+    assert.notInclude(seen, "anthropic/no-such-model")
+    assert.strictEqual(new Set(seen).size, seen.length)
+    const { body } = await get<{ data: ReadonlyArray<ModelRow>; next_cursor: string | null }>("/v1/models")
+    assert.isNull(body.next_cursor)
+    for (const row of body.data) {
+      assert.isAbove(row.context_length, 0, row.id)
+      assert.isNotEmpty(row.providers, row.id)
+      assert.match(row.pricing["prompt"] ?? "", /^\d+\.\d+$/, row.id)
+    }
+  })
+
+  it("one model by its id, with `:free`, encoded, by an alias, and by a provider's own id with several slashes", async () => {
+    const of = async (path: string) => (await get<ModelRow>(`/v1/models/${path}`)).body.id
+    assert.strictEqual(await of("openai/gpt-4o"), "openai/gpt-4o")
+    assert.strictEqual(await of("openai%2Fgpt-4o"), "openai/gpt-4o")
+    assert.strictEqual(await of("gpt-4o"), "openai/gpt-4o")
+    assert.strictEqual(await of("R1"), "deepseek/deepseek-r1")
+    assert.strictEqual(await of("accounts/fireworks/models/llama-v3p3-70b-instruct"), "meta-llama/llama-3.3-70b-instruct")
+    assert.strictEqual(await of("meta-llama/Llama-3.3-70B-Instruct-Turbo"), "meta-llama/llama-3.3-70b-instruct")
+    const free = (await get<{ data: ReadonlyArray<ModelRow> }>("/v1/models?q=:free")).body.data[0]
+    assert.isDefined(free)
+    assert.strictEqual(await of(free.id), free.id)
+    assert.strictEqual(await of(encodeURIComponent(free.id)), free.id)
+    const client = new OpenAI({ baseURL: `${here.server.url}/v1`, apiKey: "none", maxRetries: 0 })
+    assert.strictEqual((await client.models.retrieve("openai/gpt-4o")).id, "openai/gpt-4o")
+    for (const unknown of ["nobody/nothing", "nothing", "a/b/c/d"]) {
+      const missing = await get<{ error: { code: string } }>(`/v1/models/${unknown}`)
+      assert.strictEqual(missing.status, 404, unknown)
+      assert.strictEqual(missing.body.error.code, "model_not_found")
+    }
+  })
+
+  it("X-28 pages, bounds of a page, and models held against each other", async () => {
+    const first = await get<{ data: ReadonlyArray<ModelRow>; next_cursor: string }>("/v1/models?limit=3")
+    const second = await get<{ data: ReadonlyArray<ModelRow> }>(`/v1/models?limit=3&cursor=${first.body.next_cursor}`)
+    const whole = await get<{ data: ReadonlyArray<ModelRow> }>("/v1/models")
+    assert.deepStrictEqual([...first.body.data, ...second.body.data], whole.body.data.slice(0, 6))
+    for (const bad of ["limit=0", "limit=1001", "limit=x", "view=some"]) assert.strictEqual((await get(`/v1/models?${bad}`)).status, 400)
+    const both = await get<{ data: ReadonlyArray<ModelRow> }>("/v1/models/compare?ids=gpt-4o,r1")
+    assert.deepStrictEqual(
+      both.body.data.map((row) => row.id),
+      ["openai/gpt-4o", "deepseek/deepseek-r1"]
+    )
+    assert.strictEqual((await get("/v1/models/compare?ids=gpt-4o")).status, 400)
+    assert.strictEqual((await get("/v1/models/compare?ids=gpt-4o,nothing")).status, 404)
+  })
+
+  it("CM-9.3.1 asking for the catalog asks no provider", async () => {
+    const before = here.mock.calls().length
+    for (const path of ["/v1/models", "/v1/models?view=all", "/v1/models?q=gpt", "/v1/models/openai/gpt-4o", "/v1/providers"])
+      await get(path)
+    assert.strictEqual(here.mock.calls().length, before)
+  })
+})
