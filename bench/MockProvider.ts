@@ -1,15 +1,19 @@
 /**
- * A provider of our own that speaks the OpenAI protocol and misbehaves on demand. Used by tests and by the load suite.
+ * A provider of our own that speaks the protocols of OpenAI, Anthropic and Gemini, chosen by the path, and misbehaves on
+ * demand. Used by tests and by the load suite.
  *
  * Scripts come from `script(…)`, from `POST /__script`, or in a request's own body as the field `mock`.
  */
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http"
 import type { AddressInfo } from "node:net"
-import { events, unary } from "./mock/OpenAi.ts"
+import { anthropic } from "./mock/Anthropic.ts"
+import { gemini } from "./mock/Gemini.ts"
+import { openAi } from "./mock/OpenAi.ts"
 import type { Call, Script } from "./mock/Script.ts"
+import type { Spoken, StreamEvent } from "./mock/Spoken.ts"
 
 export interface MockProvider {
-  /** Ends in `/v1`: a provider's base URL. */
+  /** Ends in `/v1`: a provider's base URL, whatever its protocol. */
   readonly url: string
   readonly port: number
   readonly calls: () => ReadonlyArray<Call>
@@ -41,19 +45,21 @@ const write = (response: ServerResponse, bytes: string | Buffer): Promise<void> 
     }
   })
 
-const frame = (script: Script, data: string): string => {
+const frame = (script: Script, event: StreamEvent): string => {
+  const data = JSON.stringify(event.data)
+  const name = event.event === undefined ? "" : `event: ${event.event}\n`
   switch (script.framing) {
     case "crlf":
-      return `data: ${data}\r\n\r\n`
+      return `${name}data: ${data}\n\n`.replaceAll("\n", "\r\n")
     case "comments":
-      return `: keep-alive\n\nevent: message\ndata: ${data}\n\n`
+      return `: keep-alive\n\n${name === "" ? "event: message\n" : name}data: ${data}\n\n`
     case "multiline":
-      return `${JSON.stringify(JSON.parse(data), null, 1)
+      return `${name}${JSON.stringify(event.data, null, 1)
         .split("\n")
         .map((line) => `data: ${line}`)
         .join("\n")}\n\n`
     default:
-      return `data: ${data}\n\n`
+      return `${name}data: ${data}\n\n`
   }
 }
 
@@ -65,15 +71,36 @@ const writeFramed = async (response: ServerResponse, script: Script, text: strin
   }
 }
 
+/** A call as it was understood. */
+interface Asked {
+  readonly protocol: Call["protocol"]
+  readonly spoken: Spoken
+  readonly model: string
+  readonly streams: boolean
+  readonly body: Record<string, unknown>
+}
+
+const understand = (path: string, body: Record<string, unknown>): Asked => {
+  const generate = /\/([^/]+):(stream)?[gG]enerateContent/.exec(path)
+  if (generate !== null) return { protocol: "gemini", spoken: gemini, model: generate[1] ?? "", streams: generate[2] !== undefined, body }
+  const more = { model: String(body["model"]), streams: body["stream"] === true, body }
+  return /\/messages(\?|$)/.test(path)
+    ? { protocol: "anthropic", spoken: anthropic, ...more }
+    : { protocol: "openai", spoken: openAi, ...more }
+}
+
+const keyOf = (headers: IncomingMessage["headers"]): string =>
+  String(headers.authorization ?? headers["x-api-key"] ?? headers["x-goog-api-key"] ?? "")
+
 /** Sends a stream as its script says; false when it broke off on purpose. */
-const stream = async (response: ServerResponse, script: Script, body: Record<string, unknown>): Promise<void> => {
+const stream = async (response: ServerResponse, script: Script, call: Asked): Promise<void> => {
   response.writeHead(200, { "content-type": script.contentType ?? "text/event-stream", ...script.headers })
   response.flushHeaders()
   if (script.reset === "after_head") return void response.destroy()
   if (script.hang === "first_chunk") return forever
   await sleep(script.firstChunkDelayMs ?? 0)
-  const all = events(script, body)
-  const breaksAt = (script.after ?? 2) + 1
+  const all = call.spoken.events(script, call.body)
+  const breaksAt = (script.after ?? 2) + call.spoken.head
   for (const [index, event] of all.entries()) {
     if (index === breaksAt) {
       if (script.hang === "mid") return forever
@@ -81,27 +108,25 @@ const stream = async (response: ServerResponse, script: Script, body: Record<str
       if (script.reset === "mid") return void setTimeout(() => response.destroy(), 20)
       if (script.cut === true) return void response.end()
       if (script.malformed === true) await write(response, 'data: {"choices": [{"delta"\n\n')
-      if (script.errorEvent === true) await write(response, 'data: {"error":{"message":"overloaded","type":"server_error"}}\n\n')
+      if (script.errorEvent === true) await write(response, frame({}, call.spoken.error))
     }
-    await writeFramed(response, script, frame(script, JSON.stringify(event)))
+    await writeFramed(response, script, frame(script, event))
     if (script.chunkDelayMs !== undefined) await sleep(script.chunkDelayMs)
   }
-  if (script.noDone !== true && script.empty !== true) await write(response, "data: [DONE]\n\n")
-  if (script.afterDone === true) await write(response, `data: ${JSON.stringify(all[1])}\n\n`)
+  if (script.noDone !== true && script.empty !== true) await write(response, call.spoken.done)
+  if (script.afterDone === true) await write(response, frame({}, all[1] ?? { data: {} }))
   response.end()
 }
 
-const answer = async (response: ServerResponse, script: Script, body: Record<string, unknown>): Promise<void> => {
+const answer = async (response: ServerResponse, script: Script, call: Asked): Promise<void> => {
   await sleep(script.headDelayMs ?? 0)
   if (script.hang === "head") return forever
   if (script.reset === "head") return void response.destroy()
   if (script.status !== undefined && script.status >= 300) {
     response.writeHead(script.status, { "content-type": "application/json", ...script.headers })
-    return void response.end(
-      JSON.stringify(script.body ?? { error: { message: `mock status ${script.status}`, type: "mock", code: null, param: null } })
-    )
+    return void response.end(JSON.stringify(script.body ?? call.spoken.failure(script.status)))
   }
-  if (body["stream"] === true) return stream(response, script, body)
+  if (call.streams) return stream(response, script, call)
   response.writeHead(200, { "content-type": script.contentType ?? "application/json", ...script.headers })
   if (script.reset === "after_head" || script.reset === "mid") {
     response.write('{"id":')
@@ -111,17 +136,19 @@ const answer = async (response: ServerResponse, script: Script, body: Record<str
     response.flushHeaders()
     return forever
   }
-  response.end(script.malformed === true || script.cut === true ? '{"choices":[{' : JSON.stringify(unary(script, body)))
+  response.end(script.malformed === true || script.cut === true ? '{"choices":[{' : JSON.stringify(call.spoken.unary(script, call.body)))
 }
 
 export const startMockProvider = async (options: { readonly port?: number } = {}): Promise<MockProvider> => {
   let calls: Array<Call> = []
   let queue: Array<{ readonly script: Script; left: number }> = []
 
-  const take = (body: Record<string, unknown>, key: string): Script => {
-    if (isScript(body["mock"])) return body["mock"]
+  const take = (asked: Asked, key: string): Script => {
+    if (isScript(asked.body["mock"])) return asked.body["mock"]
     const fits = (script: Script) =>
-      (script.model === undefined || script.model === body["model"]) && (script.apiKey === undefined || key.includes(script.apiKey))
+      (script.model === undefined || script.model === asked.model) &&
+      (script.protocol === undefined || script.protocol === asked.protocol) &&
+      (script.apiKey === undefined || key.includes(script.apiKey))
     const entry = queue.find((candidate) => candidate.left > 0 && fits(candidate.script))
     if (entry === undefined) return {}
     entry.left--
@@ -148,10 +175,17 @@ export const startMockProvider = async (options: { readonly port?: number } = {}
       response.writeHead(200, { "content-type": "application/json" })
       return void response.end(JSON.stringify({ object: "list", data: [{ id: "gpt-4o", object: "model" }] }))
     }
+    const asked = understand(path, await readBody(request))
+    if (path.includes("/count_tokens") || path.includes(":countTokens")) {
+      response.writeHead(200, { "content-type": "application/json" })
+      return void response.end(JSON.stringify({ input_tokens: 10, totalTokens: 10 }))
+    }
     const call: Call = {
       path,
+      protocol: asked.protocol,
+      model: asked.model,
       headers: request.headers,
-      body: await readBody(request),
+      body: asked.body,
       startedAt: Date.now(),
       abortedAt: null,
       endedAt: null
@@ -161,7 +195,7 @@ export const startMockProvider = async (options: { readonly port?: number } = {}
       if (response.writableFinished) call.endedAt = Date.now()
       else call.abortedAt = Date.now()
     })
-    await answer(response, take(call.body, request.headers.authorization ?? ""), call.body)
+    await answer(response, take(asked, keyOf(request.headers)), asked)
   }
 
   const server = createServer((request, response) => {

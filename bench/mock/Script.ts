@@ -8,6 +8,8 @@ export interface Script {
   readonly times?: number
   /** Holds only for this native model id. */
   readonly model?: string
+  /** Holds only for calls in this protocol. */
+  readonly protocol?: "openai" | "anthropic" | "gemini"
   /** Holds only for calls with this API key. */
   readonly apiKey?: string
   readonly status?: number
@@ -35,15 +37,28 @@ export interface Script {
   /** How the bytes of a stream are written. */
   readonly framing?: "bytes" | "crlf" | "comments" | "multiline"
   readonly extraFields?: boolean
+  /** In the shape of the protocol. */
   readonly usage?: Readonly<Record<string, unknown>>
   readonly text?: string
   readonly chunks?: number
+  /** The finish reason, in the words of the protocol. */
   readonly finish?: string
+  readonly stopSequence?: string
+  /** Thoughts before the answer, signed where the protocol has signatures. */
+  readonly thinking?: string
+  /** Anthropic: a thought that only its provider can read. */
+  readonly redactedThinking?: string
+  /** Gemini: the prompt is refused for this. */
+  readonly blockReason?: string
+  readonly safetyRatings?: ReadonlyArray<Readonly<Record<string, unknown>>>
   readonly toolCalls?: ReadonlyArray<{ readonly name: string; readonly arguments: string }>
 }
 
 /** What a mock provider saw of one call. Times are epoch milliseconds. */
 export interface Call {
+  readonly protocol: "openai" | "anthropic" | "gemini"
+  /** The native model id, wherever the protocol puts it. */
+  readonly model: string
   readonly path: string
   readonly headers: Readonly<Record<string, string | ReadonlyArray<string> | undefined>>
   readonly body: Readonly<Record<string, unknown>>

@@ -10,7 +10,7 @@ export interface House {
   server: RunningServer
 }
 
-/** Set up before the file's first test, taken down after its last. OpenAI and openrouter are the same mock under two keys. */
+/** Set up before the file's first test, taken down after its last. OpenAI, Anthropic and Google's AI Studio are the same mock, each in its own protocol. */
 export const house = (env: Readonly<Record<string, string>> = {}): House => {
   const directory = temporaryDirectory()
   const state: { mock?: MockProvider; server?: RunningServer } = {}
@@ -21,6 +21,10 @@ export const house = (env: Readonly<Record<string, string>> = {}): House => {
       DATA_DIR: directory.path,
       OPENAI_API_KEY: "sk-openai",
       OPENAI_BASE_URL: mock.url,
+      ANTHROPIC_API_KEY: "sk-anthropic",
+      ANTHROPIC_BASE_URL: mock.url,
+      GOOGLE_AI_STUDIO_API_KEY: "sk-google",
+      GOOGLE_AI_STUDIO_BASE_URL: mock.url,
       PROVIDER_FIRST_BYTE_TIMEOUT_MS: "300",
       PROVIDER_IDLE_TIMEOUT_MS: "300",
       ...env
