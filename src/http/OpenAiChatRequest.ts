@@ -11,7 +11,8 @@ import { toConversation } from "./OpenAiChatConversation.ts"
 
 const roles = ["developer", "system", "user", "assistant", "tool", "function"]
 
-type Read<A> = Result.Result<A, ApiError.ApiError>
+/** A part of a body, or what is wrong with it. @category models @since 0.1.0 */
+export type Read<A> = Result.Result<A, ApiError.ApiError>
 
 const refuse = (message: string, param: string, code = "INVALID_PARAMETER_TYPE") => Result.fail(ApiError.invalid(message, param, code))
 
@@ -62,7 +63,8 @@ const readMessages = (body: Json.JsonObject): Read<{ readonly characters: number
   })
 }
 
-const readCount = (body: Json.JsonObject, param: string, most: number): Read<number | null> => {
+/** A whole number from 1 on; null when it was left out. @category decoding @since 0.1.0 */
+export const readCount = (body: Json.JsonObject, param: string, most: number): Read<number | null> => {
   const value = body[param]
   if (value === undefined || value === null) return Result.succeed(null)
   return typeof value === "number" && Number.isSafeInteger(value) && value >= 1 && value <= most
@@ -101,7 +103,8 @@ const readSlugs = (value: Json.Json | undefined, param: string): Read<ReadonlyAr
   return isStrings(value) && value.length <= 50 ? Result.succeed(value) : refuse(`\`${param}\` must be an array of provider slugs.`, param)
 }
 
-const readPreference = (value: Json.Json | undefined): Read<ProviderPreference | null> => {
+/** The `provider` field. @category decoding @since 0.1.0 */
+export const readPreference = (value: Json.Json | undefined): Read<ProviderPreference | null> => {
   if (value === undefined || value === null) return Result.succeed(null)
   if (typeof value === "string") return Result.succeed({ order: [value], only: [], allowFallbacks: true })
   if (!Json.isObject(value))
@@ -118,7 +121,8 @@ const readPreference = (value: Json.Json | undefined): Read<ProviderPreference |
 
 const MAX_FALLBACK_MODELS = 10
 
-const readModels = (body: Json.JsonObject): Read<{ readonly model: string; readonly fallbackModels: ReadonlyArray<string> }> => {
+/** The model asked for, and its fallbacks. @category decoding @since 0.1.0 */
+export const readModels = (body: Json.JsonObject): Read<{ readonly model: string; readonly fallbackModels: ReadonlyArray<string> }> => {
   const models = body["models"] ?? []
   if (!isStrings(models) || models.length > MAX_FALLBACK_MODELS || models.includes("")) {
     return refuse(`\`models\` must be an array of at most ${MAX_FALLBACK_MODELS} model names.`, "models")
