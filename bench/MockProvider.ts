@@ -8,6 +8,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from "node:ht
 import type { AddressInfo } from "node:net"
 import { anthropic } from "./mock/Anthropic.ts"
 import { gemini } from "./mock/Gemini.ts"
+import { mediaAnswer, readForm } from "./mock/Media.ts"
 import { openAi } from "./mock/OpenAi.ts"
 import type { Call, Script } from "./mock/Script.ts"
 import type { Spoken, StreamEvent } from "./mock/Spoken.ts"
@@ -30,7 +31,10 @@ const forever = new Promise<never>(() => {})
 const readBody = async (request: IncomingMessage): Promise<Record<string, unknown>> => {
   const chunks: Array<Buffer> = []
   for await (const chunk of request) chunks.push(chunk)
-  const text = Buffer.concat(chunks).toString("utf8")
+  const bytes = Buffer.concat(chunks)
+  const type = request.headers["content-type"] ?? ""
+  if (type.startsWith("multipart/")) return readForm(type, bytes)
+  const text = bytes.toString("utf8")
   return text === "" ? {} : JSON.parse(text)
 }
 
@@ -73,6 +77,7 @@ const writeFramed = async (response: ServerResponse, script: Script, text: strin
 
 /** A call as it was understood. */
 interface Asked {
+  readonly path: string
   readonly protocol: Call["protocol"]
   readonly spoken: Spoken
   readonly model: string
@@ -82,8 +87,12 @@ interface Asked {
 
 const understand = (path: string, body: Record<string, unknown>): Asked => {
   const generate = /\/([^/]+):(stream)?[gG]enerateContent/.exec(path)
-  if (generate !== null) return { protocol: "gemini", spoken: gemini, model: generate[1] ?? "", streams: generate[2] !== undefined, body }
-  const more = { model: String(body["model"]), streams: body["stream"] === true, body }
+  if (generate !== null) {
+    return { path, protocol: "gemini", spoken: gemini, model: generate[1] ?? "", streams: generate[2] !== undefined, body }
+  }
+  const other = /\/([^/]+):(batchEmbedContents|predict)/.exec(path)
+  if (other !== null) return { path, protocol: "gemini", spoken: gemini, model: other[1] ?? "", streams: false, body }
+  const more = { path, model: String(body["model"]), streams: body["stream"] === true, body }
   return /\/messages(\?|$)/.test(path)
     ? { protocol: "anthropic", spoken: anthropic, ...more }
     : { protocol: "openai", spoken: openAi, ...more }
@@ -126,8 +135,10 @@ const answer = async (response: ServerResponse, script: Script, call: Asked): Pr
     response.writeHead(script.status, { "content-type": "application/json", ...script.headers })
     return void response.end(JSON.stringify(script.body ?? call.spoken.failure(script.status)))
   }
-  if (call.streams) return stream(response, script, call)
-  response.writeHead(200, { "content-type": script.contentType ?? "application/json", ...script.headers })
+  const media = mediaAnswer(call.path, script, call.body)
+  if (media === undefined && call.streams) return stream(response, script, call)
+  const type = typeof media === "string" ? "text/plain" : "application/json"
+  response.writeHead(200, { "content-type": script.contentType ?? type, ...script.headers })
   if (script.reset === "after_head" || script.reset === "mid") {
     response.write('{"id":')
     return void setTimeout(() => response.destroy(), 20)
@@ -136,7 +147,8 @@ const answer = async (response: ServerResponse, script: Script, call: Asked): Pr
     response.flushHeaders()
     return forever
   }
-  response.end(script.malformed === true || script.cut === true ? '{"choices":[{' : JSON.stringify(call.spoken.unary(script, call.body)))
+  if (script.malformed === true || script.cut === true) return void response.end('{"choices":[{')
+  response.end(typeof media === "string" ? media : JSON.stringify(media ?? call.spoken.unary(script, call.body)))
 }
 
 export const startMockProvider = async (options: { readonly port?: number } = {}): Promise<MockProvider> => {

@@ -51,6 +51,12 @@ export interface Script {
   /** Gemini: the prompt is refused for this. */
   readonly blockReason?: string
   readonly safetyRatings?: ReadonlyArray<Readonly<Record<string, unknown>>>
+  /** Images of an answer, instead of as many as were asked for. */
+  readonly images?: number
+  /** How long a recording is said to last. */
+  readonly seconds?: number
+  /** Vectors are numbers, whatever was asked for. */
+  readonly ignoresEncoding?: boolean
   readonly toolCalls?: ReadonlyArray<{ readonly name: string; readonly arguments: string }>
 }
 

@@ -10,8 +10,10 @@ export interface House {
   server: RunningServer
 }
 
-/** Set up before the file's first test, taken down after its last. OpenAI, Anthropic and Google's AI Studio are the same mock, each in its own protocol. */
-export const house = (env: Readonly<Record<string, string>> = {}): House => {
+type Env = Readonly<Record<string, string>>
+
+/** Set up before the file's first test, taken down after its last. OpenAI, Anthropic and Google's AI Studio are the same mock, each in its own protocol; further settings may need its address. */
+export const house = (env: Env | ((mockUrl: string) => Env) = {}): House => {
   const directory = temporaryDirectory()
   const state: { mock?: MockProvider; server?: RunningServer } = {}
   beforeAll(async () => {
@@ -27,7 +29,7 @@ export const house = (env: Readonly<Record<string, string>> = {}): House => {
       GOOGLE_AI_STUDIO_BASE_URL: mock.url,
       PROVIDER_FIRST_BYTE_TIMEOUT_MS: "300",
       PROVIDER_IDLE_TIMEOUT_MS: "300",
-      ...env
+      ...(typeof env === "function" ? env(mock.url) : env)
     })
   })
   beforeEach(() => state.mock?.reset())
