@@ -12,6 +12,7 @@ import { CatalogListing } from "../src/catalog/CatalogListing.ts"
 import * as Migrations from "../src/database/Migrations.ts"
 import { Gateway } from "../src/Gateway.ts"
 import { Lifecycle } from "../src/health/Lifecycle.ts"
+import { AnonymousInference } from "../src/http/Access.ts"
 import { App } from "../src/http/App.ts"
 import { IpGate } from "../src/http/IpGate.ts"
 import { OperationsOptions } from "../src/http/OperationsRoutes.ts"
@@ -90,6 +91,7 @@ export const app = (settings: Settings) =>
     Layer.provide(IpGate.layer),
     Layer.provide([
       Layer.succeed(BodyBounds, { maxBytes: settings.maxBodyBytes, maxDepth: settings.maxJsonDepth }),
+      Layer.succeed(AnonymousInference, settings.anonymousInference),
       Layer.succeed(TrustedProxies, settings.trustProxy),
       Layer.succeed(OperationsOptions, { version: VERSION, metricsToken: settings.metricsToken })
     ])

@@ -37,6 +37,8 @@ export interface Settings {
   readonly trustProxy: number
   /** Requests a minute that an address may send without a valid key; null: no limit. */
   readonly ipLimitPerMinute: number | null
+  /** Limits of an address for inference without a key; null: not served. */
+  readonly anonymousInference: { readonly perMinute: number; readonly perDay: number } | null
   readonly maxBodyBytes: number
   readonly maxJsonDepth: number
   readonly shutdownGraceMs: number
@@ -95,6 +97,16 @@ const limit = Effect.fnUntraced(function* (name: string, fallback: number) {
   const value = yield* raw(name)
   if (value !== null && /^(off|none|false|0)$/i.test(value.trim())) return null
   return yield* whole(name, fallback, 1, 1_000_000_000)
+})
+
+/** Below what any plan has. */
+const anonymousInference = Effect.gen(function* () {
+  const isOn = (yield* oneOf("ANONYMOUS_INFERENCE", "off", ["on", "off"])) === "on"
+  const limits = {
+    perMinute: yield* whole("ANONYMOUS_PER_MINUTE", 3, 1, 59),
+    perDay: yield* whole("ANONYMOUS_PER_DAY", 20, 1, 9_999)
+  }
+  return isOn ? limits : null
 })
 
 const fernetKeys = Effect.flatMap(raw("KEY_ENCRYPTION_KEY"), (value) => {
@@ -197,6 +209,7 @@ export const readForTools = Effect.fnUntraced(function* (
     ledgerFlushMs: yield* whole("LEDGER_FLUSH_MS", 5, 0, 1_000),
     trustProxy: yield* trustProxy,
     ipLimitPerMinute: yield* limit("IP_LIMIT_PER_MINUTE", 300),
+    anonymousInference: yield* anonymousInference,
     maxBodyBytes: yield* whole("MAX_BODY_BYTES", 33_554_432, 1_024, 1_073_741_824),
     maxJsonDepth: yield* whole("MAX_JSON_DEPTH", 256, 1, 10_000),
     shutdownGraceMs: yield* whole("SHUTDOWN_GRACE_MS", 30_000, 0, 3_600_000),

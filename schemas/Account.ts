@@ -58,4 +58,6 @@ export interface Caller {
   readonly limits: Limits
   /** End of the trial in epoch milliseconds; null when the account is not on trial. */
   readonly trialEndsAt: number | null
+  /** Nobody known, by the address's pseudonym: has no account, so only what costs nothing is served. */
+  readonly isAnonymous?: true
 }

@@ -31,6 +31,9 @@ import { type Outcome, Outcomes } from "./usage/Outcomes.ts"
 /** The trial is over and the model is not free. @category errors @since 0.1.0 */
 export class TrialExpired extends Schema.TaggedError<TrialExpired>()("TrialExpired", { model: Schema.String }) {}
 
+/** Without a key only free models are served. @category errors @since 0.1.0 */
+export class ModelNeedsKey extends Schema.TaggedError<ModelNeedsKey>()("ModelNeedsKey", { model: Schema.String }) {}
+
 /** The output asked for is more than the model's whole context. @category errors @since 0.1.0 */
 export class MaxTokensTooLarge extends Schema.TaggedError<MaxTokensTooLarge>()("MaxTokensTooLarge", {
   maxTokens: Schema.Number,
@@ -38,7 +41,7 @@ export class MaxTokensTooLarge extends Schema.TaggedError<MaxTokensTooLarge>()("
 }) {}
 
 /** Everything that can keep a request from an answer. @category errors @since 0.1.0 */
-export type GatewayError = CatalogError | LedgerError | TrialExpired | TrialUsedUp | MaxTokensTooLarge | AllProvidersFailed
+export type GatewayError = CatalogError | LedgerError | ModelNeedsKey | TrialExpired | TrialUsedUp | MaxTokensTooLarge | AllProvidersFailed
 
 /** One request, authenticated and decoded. @category models @since 0.1.0 */
 export interface GatewayCall {
@@ -210,17 +213,18 @@ const admit = Effect.fnUntraced(function* (line: Line, run: Run) {
   if (request.maxTokens !== null && request.maxTokens > model.contextLength) {
     return yield* new MaxTokensTooLarge({ maxTokens: request.maxTokens, limit: model.maxOutput ?? model.contextLength })
   }
-  if (caller.trialEndsAt !== null && !model.free) {
-    if (run.startedAt >= caller.trialEndsAt) return yield* new TrialExpired({ model: model.id })
+  const priced = candidates.find((candidate) => !candidate.model.free)?.model
+  if (caller.isAnonymous && priced !== undefined) return yield* new ModelNeedsKey({ model: priced.id })
+  if (caller.trialEndsAt !== null && priced !== undefined) {
+    if (run.startedAt >= caller.trialEndsAt) return yield* new TrialExpired({ model: priced.id })
     yield* line.trials.admit(caller.accountId)
   }
   const { amount, minimum, prompt } = priceRoute(request, candidates)
   const wanted = { accountId: caller.accountId, rid: run.call.rid, amount, minimum, dailyUsd: caller.limits.dailyUsd }
-  const charge = yield* Effect.provideService(
-    Charge.open(wanted, (exit) => abandoned(run, exit, line.lifecycle.state() === "draining")),
-    Ledger,
-    line.ledger
-  )
+  const onAbandoned = (exit: Exit.Exit<unknown, unknown>) => abandoned(run, exit, line.lifecycle.state() === "draining")
+  const charge = yield* caller.isAnonymous
+    ? Charge.openFree(run.call.rid, onAbandoned)
+    : Effect.provideService(Charge.open(wanted, onAbandoned), Ledger, line.ledger)
   // A hold that was clamped bounds the output, so that an answer never costs more than was held for it.
   const clamped = request.maxTokens === null && charge.held < amount
   const maxTokens = (candidate: Candidate): number | null =>

@@ -3,7 +3,7 @@
  *
  * @since 0.1.0
  */
-import { Effect } from "effect"
+import { Context, Effect } from "effect"
 import type { HttpServerRequest } from "effect/http"
 import type { Caller } from "../../schemas/Account.ts"
 import type { Identity, IdentityError } from "../identity/Identity.ts"
@@ -51,6 +51,48 @@ export const customer = Effect.fnUntraced(function* (
     if (entered) yield* gate.forgive(from.ip)
   }
   return caller
+})
+
+/** Limits of inference without a key; null where it is not served. @category models @since 0.1.0 */
+export interface AnonymousLimits {
+  readonly perMinute: number
+  readonly perDay: number
+}
+
+/** @category references @since 0.1.0 */
+export const AnonymousInference = Context.Reference<AnonymousLimits | null>("sluice/http/AnonymousInference", { defaultValue: () => null })
+
+/** Nobody known, told apart by the pseudonym of the address. */
+const nobody = (pseudonym: string, { perDay, perMinute }: AnonymousLimits): Caller => ({
+  accountId: `anonymous:${pseudonym}`,
+  keyId: pseudonym,
+  role: "free",
+  plan: "trial",
+  limits: {
+    rpm: perMinute,
+    requestsPerDay: perDay,
+    tokensPerMinute: "none",
+    tokensPerDay: "none",
+    tokensPerMonth: "none",
+    concurrency: "none",
+    burst: "none",
+    dailyUsd: "none"
+  },
+  trialEndsAt: null,
+  isAnonymous: true
+})
+
+/** The account behind the request's key; without a key nobody known, where that is served. @category middleware @since 0.1.0 */
+export const customerOrNobody = Effect.fnUntraced(function* (
+  identity: Identity["Service"],
+  request: HttpServerRequest.HttpServerRequest
+): Effect.fn.Return<Caller, ApiError.ApiError, IpGate> {
+  const anonymous = yield* AnonymousInference
+  if (anonymous === null || credential(request) !== null) return yield* customer(identity, request)
+  const gate = yield* IpGate
+  const { ip } = origin(request, yield* TrustedProxies)
+  yield* Effect.mapError(gate.enter(ip), ApiError.fromSecurityLimit)
+  return nobody(gate.pseudonym(ip), anonymous)
 })
 
 /**

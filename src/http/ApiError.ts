@@ -132,8 +132,10 @@ const limitCodes: Readonly<Record<LimitExceeded["limit"], string>> = {
 }
 
 /** @category conversions @since 0.1.0 */
-export const fromLimit = (error: LimitExceeded): ApiError =>
-  make(429, limitCodes[error.limit], error.message, { retryAfterMs: error.retryAfterMs })
+export const fromLimit = (error: LimitExceeded, isAnonymous = false): ApiError =>
+  make(429, isAnonymous && error.limit === "requests_per_day" ? "anonymous_daily_limit" : limitCodes[error.limit], error.message, {
+    retryAfterMs: error.retryAfterMs
+  })
 
 /** @category conversions @since 0.1.0 */
 export const fromSecurityLimit = (error: SecurityLimit): ApiError => ({
@@ -207,6 +209,15 @@ export const fromGateway = (error: GatewayError): ApiError => {
       return fromLedger(error)
     case "AllProvidersFailed":
       return fromFailover(error)
+    case "ModelNeedsKey":
+      return make(
+        403,
+        "anonymous_model_restricted",
+        `\`${error.model}\` takes an API key; without one only models marked free are served.`,
+        {
+          param: "model"
+        }
+      )
     case "TrialExpired":
       return make(402, "TRIAL_EXPIRED", `The trial is over. Add credits to use \`${error.model}\`; models marked free stay open.`)
     case "TrialUsedUp":

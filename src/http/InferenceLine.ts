@@ -15,7 +15,7 @@ import { Identity } from "../identity/Identity.ts"
 import { KeyHasher } from "../identity/KeyHasher.ts"
 import { Idempotency } from "../ledger/Idempotency.ts"
 import { KeyLimits } from "../limits/KeyLimits.ts"
-import { customer } from "./Access.ts"
+import { customerOrNobody } from "./Access.ts"
 import * as ApiError from "./ApiError.ts"
 import type { IpGate } from "./IpGate.ts"
 import type { Keeping } from "./KeyedRequest.ts"
@@ -119,7 +119,7 @@ export const make = Effect.gen(function* () {
     const { clientId, id } = yield* RequestIds
     const refuse = (error: ApiError.ApiError) =>
       Effect.as(keeping.failed, HttpServerResponse.setHeaders(edge.refuse(error, clientId ?? id), headers))
-    if (admitted.refused !== null) return yield* refuse(ApiError.fromLimit(admitted.refused))
+    if (admitted.refused !== null) return yield* refuse(ApiError.fromLimit(admitted.refused, caller.isAnonymous))
     let used = 0
     yield* Effect.addFinalizer(() => limits.correct(caller, used - expected, now))
     const exchange: Exchange = {
@@ -134,13 +134,17 @@ export const make = Effect.gen(function* () {
       }
     }
     const answer = request.stream ? streamed(gateway, exchange) : whole(gateway, exchange)
-    return yield* Effect.catch(answer, (error) => refuse(ApiError.fromGateway(error)))
+    return yield* Effect.catch(answer, (error) => {
+      const refused = refuse(ApiError.fromGateway(error))
+      return error._tag === "ModelNeedsKey" ? Effect.andThen(limits.forget(caller, now), refused) : refused
+    })
   })
 
   const run = Effect.fnUntraced(function* (edge: ProtocolEdge, http: HttpServerRequest.HttpServerRequest) {
-    const caller = yield* customer(identity, http)
+    const caller = yield* customerOrNobody(identity, http)
     const request = yield* edge.read(http)
-    const key = yield* KeyedRequest.keyOf(http)
+    // Nobody known has nothing that a key could be kept for.
+    const key = caller.isAnonymous ? null : yield* KeyedRequest.keyOf(http)
     const { id } = yield* RequestIds
     const keyed = { accountId: caller.accountId, path: edge.path, body: request.body, key, requestId: id }
     return yield* KeyedRequest.run(services, keyed, (keeping) => admitAndAnswer(edge, caller, request, keeping))

@@ -6,6 +6,7 @@
 import { Effect, type Exit, type Scope } from "effect"
 import type { LedgerError } from "../../schemas/LedgerEntry.ts"
 import type { Money } from "../../schemas/Money.ts"
+import * as MoneyValue from "../../schemas/Money.ts"
 import { type Hold, type HoldRequest, Ledger, type Settlement } from "./Ledger.ts"
 
 /** How a request ends: a settlement, or nothing owed and nobody at fault. @category models @since 0.1.0 */
@@ -44,4 +45,27 @@ export const open = Effect.fnUntraced(function* (
     )
   const hold = yield* Effect.acquireRelease(ledger.hold(request), (held, exit) => end(held, () => abandoned(exit)))
   return { rid: hold.rid, held: hold.amount, end: (how) => end(hold, () => how) }
+})
+
+/**
+ * The charge of a request that has no account, because whatever it does costs nothing. Whoever has not called `end` is told
+ * to `abandoned` all the same.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const openFree = Effect.fnUntraced(function* (
+  rid: string,
+  abandoned: (exit: Exit.Exit<unknown, unknown>) => ChargeEnd
+): Effect.fn.Return<Charge, never, Scope.Scope> {
+  let ended = false
+  yield* Effect.addFinalizer((exit) =>
+    Effect.sync(() => {
+      if (!ended) abandoned(exit)
+    })
+  )
+  const end = Effect.sync(() => {
+    ended = true
+  })
+  return { rid, held: MoneyValue.zero, end: () => end }
 })

@@ -45,6 +45,8 @@ export class KeyLimits extends Context.Service<
      * back to the windows it was taken from, what was too little counts now.
      */
     readonly correct: (caller: Caller, difference: number, admittedAt: number) => Effect.Effect<void>
+    /** Takes a request that was admitted out of the counts of requests: it was refused for what it asked. */
+    readonly forget: (caller: Caller, admittedAt: number) => Effect.Effect<void>
   }
 >()("sluice/limits/KeyLimits") {
   static readonly layer = Layer.effect(
@@ -79,7 +81,11 @@ const words: Readonly<Record<LimitName, string>> = {
 }
 
 /** Of all limits that refuse, the one that does so longest. */
-const refusal = (windows: ReadonlyArray<KeyWindow>, refused: ReadonlyArray<number>, tokens: number, now: number): LimitExceeded | null => {
+const refusal = (
+  windows: ReadonlyArray<KeyWindow>,
+  refused: ReadonlyArray<number>,
+  { now, tokens, who }: { readonly who: string; readonly tokens: number; readonly now: number }
+): LimitExceeded | null => {
   let longest: KeyWindow | undefined
   for (const at of refused) {
     const window = windows[at]
@@ -93,7 +99,7 @@ const refusal = (windows: ReadonlyArray<KeyWindow>, refused: ReadonlyArray<numbe
       : ""
   return new LimitExceeded({
     limit: longest.limit,
-    message: `This key is limited to ${limit} ${words[longest.limit]}.${alone}`,
+    message: `${who} is limited to ${limit} ${words[longest.limit]}.${alone}`,
     retryAfterMs: Math.max(1, longest.resetAt - now)
   })
 }
@@ -147,7 +153,11 @@ const make = Effect.fnUntraced(function* (
     const windows = windowsOf(caller, estimatedTokens, periodAt(now), { now, member, factor: velocity?.factor ?? 1 })
     if (windows.length === 0) return NOTHING
     const counted = yield* raise(windows.map((window) => window.counter))
-    const refused = refusal(windows, counted.refused, estimatedTokens, now)
+    const refused = refusal(windows, counted.refused, {
+      who: caller.isAnonymous ? "An address without a key" : "This key",
+      tokens: estimatedTokens,
+      now
+    })
     if (refused !== null) yield* Metric.update(Metric.withAttributes(refusedCount, { limit_type: refused.limit }), 1)
     else if (caller.limits.concurrency !== "none") {
       const place = { key: `in_flight:${caller.keyId}`, member }
@@ -166,6 +176,13 @@ const make = Effect.fnUntraced(function* (
     yield* anyway(difference > 0 ? store.raise(counters.map((counter) => ({ ...counter, limit: null }))) : store.adjust(counters))
   })
 
+  const forget = (caller: Caller, admittedAt: number) =>
+    Effect.suspend(() => {
+      const windows = windowsOf(caller, 0, periodOf(admittedAt), { now: admittedAt, member: "", factor: 1 })
+      const changes = windows.flatMap(({ counter, limit }) => (limit.startsWith("requests") ? [{ key: counter.key, by: -1 }] : []))
+      return changes.length === 0 ? Effect.void : anyway(store.adjust(changes))
+    })
+
   /** Keeps the places of what is still in flight; those of a process that died are free when nobody keeps them. */
   const renew = Effect.gen(function* () {
     yield* anyHeld.await
@@ -183,5 +200,5 @@ const make = Effect.fnUntraced(function* (
   })
   yield* Effect.forkScoped(Effect.forever(renew))
 
-  return KeyLimits.of({ admit, correct })
+  return KeyLimits.of({ admit, correct, forget })
 })

@@ -89,11 +89,13 @@ export const windowsOf = (
   const windows = tokenWindows(caller, tokens, period, factor)
   const rpm = shrink(limits.rpm, factor)
   if (rpm !== "none") {
-    const counter = { key: `rate_limit:${keyId}:${period.minute}`, by: 1, limit: rpm, ttlMs: MINUTE }
+    const name = caller.isAnonymous ? "anon_rate" : "rate_limit"
+    const counter = { key: `${name}:${keyId}:${period.minute}`, by: 1, limit: rpm, ttlMs: MINUTE }
     windows.push({ limit: "requests_per_minute", counter, resetAt: period.minuteEnd })
   }
   if (limits.requestsPerDay !== "none") {
-    const counter = { key: `requests_day:${keyId}:${period.day}`, by: 1, limit: limits.requestsPerDay, ttlMs: DAY }
+    const name = caller.isAnonymous ? "anon_limit" : "requests_day"
+    const counter = { key: `${name}:${keyId}:${period.day}`, by: 1, limit: limits.requestsPerDay, ttlMs: DAY }
     windows.push({ limit: "requests_per_day", counter, resetAt: period.dayEnd })
   }
   const burst = shrink(limits.burst, factor)

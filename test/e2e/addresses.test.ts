@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { house } from "../support/house.ts"
+import { inOneMinute } from "../support/minute.ts"
 import { jsonCall, newCustomer } from "../support/server.ts"
 
 const LIMIT = 20
@@ -28,17 +29,6 @@ const statuses = async (count: number, one: (turn: number) => Promise<Answer>): 
   const seen: Array<number> = []
   for (let turn = 0; turn < count; turn++) seen.push((await one(turn)).status)
   return seen
-}
-/** Runs what counts within one minute, again when the minute ended meanwhile. */
-const inOneMinute = (body: () => Promise<void>) => async (): Promise<void> => {
-  const minute = () => Math.floor(Date.now() / 60_000)
-  const started = minute()
-  try {
-    await body()
-  } catch (error) {
-    if (minute() === started) throw error
-    await body()
-  }
 }
 const times = (count: number, status: number) => Array.from({ length: count }, () => status)
 const madeUp = () => `Bearer gw_dev_${crypto.randomUUID().replaceAll("-", "").padEnd(43, "x")}`
@@ -112,14 +102,19 @@ describe("the IP layer on the wire", () => {
   )
 })
 
-describe("without a trusted proxy", () => {
+describe("where neither a proxy is trusted nor inference is open", () => {
   const direct = house({ IP_LIMIT_PER_MINUTE: String(LIMIT) })
 
   it(
-    "what the caller forwards is not believed",
+    "what the caller forwards is not believed, and inference without a key is 401 also of a free model",
     inOneMinute(async () => {
+      const inference = await jsonCall<{ error: { code: string } }>(direct.server.url, null, "POST", "/v1/chat/completions", {
+        model: "meta-llama/llama-3.3-70b-instruct:free",
+        messages: [{ role: "user", content: "Hi" }]
+      })
+      assert.deepInclude({ status: inference.status, code: inference.body.error.code }, { status: 401, code: "API_KEY_MISSING" })
       const claim = (turn: number) => ask(`${direct.server.url}/v1/models`, { headers: { "x-forwarded-for": `203.0.113.${turn}` } })
-      assert.deepStrictEqual(await statuses(LIMIT + 1, claim), [...times(LIMIT, 200), 429])
+      assert.deepStrictEqual(await statuses(LIMIT, claim), [...times(LIMIT - 1, 200), 429])
       const { status } = await jsonCall(direct.server.url, null, "GET", "/health")
       assert.strictEqual(status, 200)
     })
