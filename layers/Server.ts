@@ -8,6 +8,7 @@ import { SecureRandom } from "effect/crypto"
 import { definitions } from "../src/providers/RegistryData.ts"
 import * as Embedded from "./Embedded.ts"
 import * as House from "./House.ts"
+import * as NodeKeepAlive from "./NodeKeepAlive.ts"
 import * as NodeServer from "./NodeServer.ts"
 import * as Secrets from "./Secrets.ts"
 import * as Service from "./Service.ts"
@@ -24,7 +25,7 @@ const logging = (settings: Settings.Settings, isTerminal: boolean) => {
 
 const assemble = (settings: Settings.Settings, secrets: Secrets.Secrets) => {
   const served = NodeServer.serve.pipe(
-    Layer.provide(House.app(settings)),
+    Layer.provide(House.app(settings).pipe(Layer.provide(NodeKeepAlive.layer(settings.keepAliveMs)))),
     Layer.provideMerge(NodeServer.listen({ host: settings.host, port: settings.port, shutdownGraceMs: settings.shutdownGraceMs }))
   )
   const announced = Layer.effectDiscard(announce(settings, secrets)).pipe(Layer.provideMerge(served))

@@ -42,6 +42,8 @@ export interface Settings {
   readonly maxBodyBytes: number
   readonly maxJsonDepth: number
   readonly shutdownGraceMs: number
+  /** About how long a stream may be silent before a sign of life is written. */
+  readonly keepAliveMs: number
   readonly metricsToken: Redacted.Redacted | null
   /** Null: the Stripe route records nothing. */
   readonly stripeWebhookSecret: Redacted.Redacted | null
@@ -212,6 +214,7 @@ export const readForTools = Effect.fnUntraced(function* (
     anonymousInference: yield* anonymousInference,
     maxBodyBytes: yield* whole("MAX_BODY_BYTES", 33_554_432, 1_024, 1_073_741_824),
     maxJsonDepth: yield* whole("MAX_JSON_DEPTH", 256, 1, 10_000),
+    keepAliveMs: yield* whole("SSE_KEEPALIVE_MS", 10_000, 10, 3_600_000),
     shutdownGraceMs: yield* whole("SHUTDOWN_GRACE_MS", 30_000, 0, 3_600_000),
     metricsToken: yield* secret("METRICS_TOKEN"),
     stripeWebhookSecret: yield* secret("STRIPE_WEBHOOK_SECRET"),

@@ -4,16 +4,13 @@
  * @since 0.1.0
  */
 import { Schema } from "effect"
-import { HttpApi, HttpApiEndpoint, HttpApiGroup, HttpApiSchema, OpenApi } from "effect/http-api"
+import { HttpApi, HttpApiEndpoint, HttpApiGroup, OpenApi } from "effect/http-api"
 import { User } from "../../schemas/Account.ts"
 import { EncodedBalance, LedgerCheck, LedgerEntry } from "../../schemas/LedgerEntry.ts"
 import { NegotiatedLimits, PlanId } from "../../schemas/Plan.ts"
-import { Transcription, TranscriptionRequest } from "../../schemas/wire/OpenAiAudio.ts"
-import { ChatCompletion, ChatCompletionRequest } from "../../schemas/wire/OpenAiChat.ts"
-import { EmbeddingList, EmbeddingRequest } from "../../schemas/wire/OpenAiEmbeddings.ts"
-import { ImageList, ImageRequest } from "../../schemas/wire/OpenAiImages.ts"
 import { ById, failures, json, listOf, PageQuery, Row } from "./ApiShapes.ts"
 import { CatalogApi } from "./CatalogApi.ts"
+import { InferenceApi } from "./InferenceApi.ts"
 
 /** `POST /admin/users`. @category schemas @since 0.1.0 */
 export const NewUser = Schema.Struct({
@@ -40,21 +37,6 @@ export const NewKeyBody = Schema.Struct({
   expires_at: Schema.optional(Schema.NullOr(Schema.String)),
   limits: Schema.optionalKey(NegotiatedLimits)
 })
-
-const Inference = HttpApiGroup.make("inference").add(
-  HttpApiEndpoint.post("chatCompletions", "/v1/chat/completions", {
-    payload: ChatCompletionRequest,
-    success: ChatCompletion,
-    error: failures
-  }),
-  HttpApiEndpoint.post("embeddings", "/v1/embeddings", { payload: EmbeddingRequest, success: EmbeddingList, error: failures }),
-  HttpApiEndpoint.post("images", "/v1/images/generations", { payload: ImageRequest, success: ImageList, error: failures }),
-  HttpApiEndpoint.post("transcriptions", "/v1/audio/transcriptions", {
-    payload: TranscriptionRequest.pipe(HttpApiSchema.asMultipart()),
-    success: Transcription,
-    error: failures
-  })
-)
 
 const Account = HttpApiGroup.make("account").add(
   HttpApiEndpoint.get("me", "/v1/me", { success: User, error: failures }),
@@ -113,5 +95,5 @@ const Operations = HttpApiGroup.make("operations").add(
 
 /** @category models @since 0.1.0 */
 export const Api = HttpApi.make("sluice")
-  .add(Inference, CatalogApi, Account, Operator, Operations)
+  .add(InferenceApi, CatalogApi, Account, Operator, Operations)
   .annotateMerge(OpenApi.annotations({ title: "Sluice", description: "An AI inference gateway: one key, every model, one bill." }))

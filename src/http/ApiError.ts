@@ -236,9 +236,10 @@ export const openAiBody = (error: ApiError): { readonly error: { message: string
   error: { message: error.message, type: error.type, code: error.code, param: error.param }
 })
 
+/** `Retry-After`, where there is anything to wait for. @category formatting @since 0.1.0 */
+export const retryAfterHeader = (error: ApiError): Record<string, string> =>
+  error.retryAfterMs === null ? {} : { "retry-after": String(Math.max(1, Math.ceil(error.retryAfterMs / 1_000))) }
+
 /** @category conversions @since 0.1.0 */
 export const toResponse = (error: ApiError): HttpServerResponse.HttpServerResponse =>
-  HttpServerResponse.jsonUnsafe(openAiBody(error), {
-    status: error.status,
-    headers: error.retryAfterMs === null ? {} : { "retry-after": String(Math.max(1, Math.ceil(error.retryAfterMs / 1_000))) }
-  })
+  HttpServerResponse.jsonUnsafe(openAiBody(error), { status: error.status, headers: retryAfterHeader(error) })

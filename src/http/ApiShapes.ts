@@ -11,9 +11,10 @@ export const ErrorBody = Schema.Struct({
 }).annotate({ identifier: "Error" })
 
 /** Every status that an error may have. @category schemas @since 0.1.0 */
-export const failures = [400, 401, 402, 403, 404, 409, 413, 422, 429, 500, 502, 503, 504].map((status) =>
-  ErrorBody.annotate({ httpApiStatus: status })
-)
+export const statuses = [400, 401, 402, 403, 404, 409, 413, 422, 429, 500, 502, 503, 504]
+
+/** @category schemas @since 0.1.0 */
+export const failures = statuses.map((status) => ErrorBody.annotate({ httpApiStatus: status }))
 
 /** @category schemas @since 0.1.0 */
 export const listOf = <S extends Schema.Top>(row: S) =>

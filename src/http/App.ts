@@ -11,6 +11,7 @@ import { Lifecycle } from "../health/Lifecycle.ts"
 import { Identity } from "../identity/Identity.ts"
 import { visitor } from "./Access.ts"
 import * as AccountRoutes from "./AccountRoutes.ts"
+import * as AnthropicError from "./AnthropicError.ts"
 import { Api } from "./Api.ts"
 import * as ApiError from "./ApiError.ts"
 import * as CatalogRoutes from "./CatalogRoutes.ts"
@@ -27,6 +28,12 @@ export const routes = Layer.mergeAll(
   ),
   HttpApiScalar.layer(Api, { path: "/docs" })
 )
+
+/** Paths whose failures have the shape of the Anthropic protocol. */
+const isAnthropic = (request: HttpServerRequest.HttpServerRequest): boolean => request.url.startsWith("/v1/messages")
+
+const refuse = (request: HttpServerRequest.HttpServerRequest, error: ApiError.ApiError, id: string) =>
+  isAnthropic(request) ? AnthropicError.toResponse(error, id) : ApiError.toResponse(error)
 
 const notFound = (request: HttpServerRequest.HttpServerRequest): ApiError.ApiError =>
   ApiError.make(
@@ -54,11 +61,7 @@ const openRoutes = ["/v1/models", "/v1/providers", "/v1/status", "/auth/", "/doc
 
 const isOpen = (url: string): boolean => openRoutes.some((route) => url.startsWith(route))
 
-const draining = HttpServerResponse.setHeader(
-  ApiError.toResponse(ApiError.make(503, "SERVICE_UNAVAILABLE", "The server is shutting down. Try again.")),
-  "connection",
-  "close"
-)
+const draining = ApiError.make(503, "SERVICE_UNAVAILABLE", "The server is shutting down. Try again.")
 
 /**
  * Wraps an app in what every answer has: `x-request-id`, `x-sluice-request-id`, and an error of the usual shape for
@@ -76,32 +79,38 @@ export const wrap = <E, R>(app: Effect.Effect<HttpServerResponse.HttpServerRespo
     /** Counts a visitor by address; whatever else a route does is done after. */
     const counted = <E1, R1>(
       request: HttpServerRequest.HttpServerRequest,
+      id: string,
       answer: Effect.Effect<HttpServerResponse.HttpServerResponse, E1, R1>
     ) =>
       Effect.matchEffect(Effect.provideContext(visitor(identity, request), gate), {
-        onFailure: (error) => Effect.succeed(ApiError.toResponse(error)),
+        onFailure: (error) => Effect.succeed(refuse(request, error, id)),
         onSuccess: () => answer
       })
     return Effect.gen(function* () {
       const request = yield* HttpServerRequest.HttpServerRequest
       const id = yield* random.uuidV7()
       const clientId = clientRequestId(request)
+      const shownId = clientId ?? id
       const answer =
         lifecycle.state() === "draining" && !request.url.startsWith("/health")
-          ? draining
+          ? HttpServerResponse.setHeader(refuse(request, draining, shownId), "connection", "close")
           : yield* Effect.catchCause(
-              Effect.provideContext(isOpen(request.url) ? counted(request, app) : app, Context.add(gate, RequestIds, { id, clientId })),
+              Effect.provideContext(
+                isOpen(request.url) ? counted(request, shownId, app) : app,
+                Context.add(gate, RequestIds, { id, clientId })
+              ),
               (cause) => {
                 const error = fromCause(request, cause)
                 if (error === null) return Effect.failCause(cause)
-                const response = ApiError.toResponse(error)
-                if (error.code === "ENDPOINT_NOT_FOUND" && !isOpen(request.url)) return counted(request, Effect.succeed(response))
+                const response = refuse(request, error, shownId)
+                if (error.code === "ENDPOINT_NOT_FOUND" && !isOpen(request.url)) return counted(request, shownId, Effect.succeed(response))
                 return error === ApiError.internal
                   ? Effect.as(Effect.logError("A request failed by a defect", cause), response)
                   : Effect.succeed(response)
               }
             )
-      return HttpServerResponse.setHeaders(answer, { "x-request-id": clientId ?? id, "x-sluice-request-id": id })
+      const ids = { "x-request-id": shownId, "x-sluice-request-id": id }
+      return HttpServerResponse.setHeaders(answer, isAnthropic(request) ? { ...ids, "request-id": shownId } : ids)
     })
   })
 

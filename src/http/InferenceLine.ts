@@ -10,14 +10,17 @@ import type { Caller } from "../../schemas/Account.ts"
 import type { InferenceRequest } from "../../schemas/Inference.ts"
 import * as Money from "../../schemas/Money.ts"
 import { estimateTokens, totalTokens } from "../../schemas/Usage.ts"
+import { Catalog } from "../catalog/Catalog.ts"
 import { Gateway, type GatewayCall } from "../Gateway.ts"
 import { Identity } from "../identity/Identity.ts"
 import { KeyHasher } from "../identity/KeyHasher.ts"
 import { Idempotency } from "../ledger/Idempotency.ts"
+import * as Pricing from "../ledger/Pricing.ts"
 import { KeyLimits } from "../limits/KeyLimits.ts"
-import { customerOrNobody } from "./Access.ts"
+import { customer, customerOrNobody } from "./Access.ts"
 import * as ApiError from "./ApiError.ts"
 import type { IpGate } from "./IpGate.ts"
+import { KeepAlive } from "./KeepAlive.ts"
 import type { Keeping } from "./KeyedRequest.ts"
 import * as KeyedRequest from "./KeyedRequest.ts"
 import { limitHeaders } from "./LimitHeaders.ts"
@@ -41,6 +44,7 @@ const answered = (provider: string, model: string) => ({
 /** One request with what its answer is written from. `count` is told the tokens that it used. */
 interface Exchange {
   readonly edge: ProtocolEdge
+  readonly http: HttpServerRequest.HttpServerRequest
   readonly call: GatewayCall
   readonly keeping: Keeping
   readonly requestId: string
@@ -72,8 +76,10 @@ const whole = Effect.fnUntraced(function* (gateway: Gateway["Service"], exchange
 
 /** The bytes of a stream: events, then the end or the error. A keyed one is kept before its end is told. */
 const streamed = Effect.fnUntraced(function* (gateway: Gateway["Service"], exchange: Exchange) {
-  const { call, count, edge, headers, keeping } = exchange
+  const { call, count, edge, headers, http, keeping } = exchange
   const opened = yield* gateway.stream(call)
+  // Nothing may be written before the status is known to be true: a provider has answered.
+  yield* (yield* KeepAlive).watch(http, edge.keepAlive)
   const { model, provider } = opened.candidate
   const about = { ...answered(provider, model.id), "cache-control": "no-cache, no-transform", "x-accel-buffering": "no" }
   const out = edge.encodeStream(factsOf(exchange, model.id, opened.usage))
@@ -98,59 +104,98 @@ const streamed = Effect.fnUntraced(function* (gateway: Gateway["Service"], excha
   return HttpServerResponse.stream(body, { contentType: EVENT_STREAM, headers: { ...headers, ...about } })
 })
 
-/** Answers requests of a protocol, failures in its shape. @category models @since 0.1.0 */
-export type InferenceLine = (
+/** What a route does with requests: failures come in the protocol's shape. @category models @since 0.1.0 */
+export type Handler = (
   edge: ProtocolEdge,
   http: HttpServerRequest.HttpServerRequest
 ) => Effect.Effect<HttpServerResponse.HttpServerResponse, never, IpGate | Scope.Scope>
 
+/** @category models @since 0.1.0 */
+export interface InferenceLine {
+  /** Answers requests. */
+  readonly answer: Handler
+  /** Says what the prompts of requests are taken for. Asks no provider and costs nothing, within the limits. */
+  readonly countTokens: Handler
+}
+
 /** @category constructors @since 0.1.0 */
 export const make = Effect.gen(function* () {
   const gateway = yield* Gateway
+  const catalog = yield* Catalog
   const identity = yield* Identity
   const limits = yield* KeyLimits
   const services = { idempotency: yield* Idempotency, hasher: yield* KeyHasher }
 
-  const admitAndAnswer = Effect.fnUntraced(function* (edge: ProtocolEdge, caller: Caller, request: InferenceRequest, keeping: Keeping) {
-    const expected = expectedTokens(request)
-    const admitted = yield* limits.admit(caller, expected)
+  /** A place within the limits, for as long as the Scope is open; `count` is told what was used of the tokens expected. */
+  const admit = Effect.fnUntraced(function* (caller: Caller, expected: number) {
+    const { refused, view } = yield* limits.admit(caller, expected)
     const now = yield* Clock.currentTimeMillis
-    const headers = limitHeaders(admitted.view, now)
+    let used = 0
+    if (refused === null) yield* Effect.addFinalizer(() => limits.correct(caller, used - expected, now))
+    const count = (tokens: number): void => {
+      used = tokens
+    }
+    return {
+      refused: refused === null ? null : ApiError.fromLimit(refused, caller.isAnonymous),
+      headers: limitHeaders(view, now),
+      now,
+      count
+    }
+  })
+
+  const admitAndAnswer = Effect.fnUntraced(function* (
+    edge: ProtocolEdge,
+    http: HttpServerRequest.HttpServerRequest,
+    caller: Caller,
+    request: InferenceRequest,
+    keeping: Keeping
+  ) {
+    const { count, headers, now, refused } = yield* admit(caller, expectedTokens(request))
     const { clientId, id } = yield* RequestIds
     const refuse = (error: ApiError.ApiError) =>
       Effect.as(keeping.failed, HttpServerResponse.setHeaders(edge.refuse(error, clientId ?? id), headers))
-    if (admitted.refused !== null) return yield* refuse(ApiError.fromLimit(admitted.refused, caller.isAnonymous))
-    let used = 0
-    yield* Effect.addFinalizer(() => limits.correct(caller, used - expected, now))
-    const exchange: Exchange = {
-      edge,
-      call: { caller, request, rid: keeping.rid, clientRequestId: clientId },
-      keeping,
-      requestId: id,
-      createdAt: Math.floor(now / 1_000),
-      headers,
-      count: (tokens) => {
-        used = tokens
-      }
-    }
+    if (refused !== null) return yield* refuse(refused)
+    const call = { caller, request, rid: keeping.rid, clientRequestId: clientId }
+    const exchange: Exchange = { edge, http, call, keeping, requestId: id, createdAt: Math.floor(now / 1_000), headers, count }
     const answer = request.stream ? streamed(gateway, exchange) : whole(gateway, exchange)
     return yield* Effect.catch(answer, (error) => {
-      const refused = refuse(ApiError.fromGateway(error))
-      return error._tag === "ModelNeedsKey" ? Effect.andThen(limits.forget(caller, now), refused) : refused
+      const failed = refuse(ApiError.fromGateway(error))
+      return error._tag === "ModelNeedsKey" ? Effect.andThen(limits.forget(caller, now), failed) : failed
     })
   })
 
-  const run = Effect.fnUntraced(function* (edge: ProtocolEdge, http: HttpServerRequest.HttpServerRequest) {
+  const answer = Effect.fnUntraced(function* (edge: ProtocolEdge, http: HttpServerRequest.HttpServerRequest) {
     const caller = yield* customerOrNobody(identity, http)
     const request = yield* edge.read(http)
     // Nobody known has nothing that a key could be kept for.
     const key = caller.isAnonymous ? null : yield* KeyedRequest.keyOf(http)
     const { id } = yield* RequestIds
     const keyed = { accountId: caller.accountId, path: edge.path, body: request.body, key, requestId: id }
-    return yield* KeyedRequest.run(services, keyed, (keeping) => admitAndAnswer(edge, caller, request, keeping))
+    return yield* KeyedRequest.run(services, keyed, (keeping) => admitAndAnswer(edge, http, caller, request, keeping))
   })
 
-  const line: InferenceLine = (edge, http) =>
-    Effect.catch(run(edge, http), (error) => Effect.map(RequestIds, ({ clientId, id }) => edge.refuse(error, clientId ?? id)))
+  const countTokens = Effect.fnUntraced(function* (edge: ProtocolEdge, http: HttpServerRequest.HttpServerRequest) {
+    const caller = yield* customer(identity, http)
+    const request = yield* edge.read(http)
+    const { headers, refused } = yield* admit(caller, 0)
+    if (refused !== null) {
+      const { clientId, id } = yield* RequestIds
+      return HttpServerResponse.setHeaders(edge.refuse(refused, clientId ?? id), headers)
+    }
+    yield* Effect.mapError(catalog.candidates(request.model, request.preference), ApiError.fromCatalog)
+    return HttpServerResponse.jsonUnsafe({ input_tokens: Pricing.promptTokens(request) }, { headers })
+  })
+
+  const handled =
+    <R>(
+      handle: (
+        edge: ProtocolEdge,
+        http: HttpServerRequest.HttpServerRequest
+      ) => Effect.Effect<HttpServerResponse.HttpServerResponse, ApiError.ApiError, R>
+    ) =>
+    (edge: ProtocolEdge, http: HttpServerRequest.HttpServerRequest) =>
+      Effect.catch(handle(edge, http), (error) => Effect.map(RequestIds, ({ clientId, id }) => edge.refuse(error, clientId ?? id)))
+
+  const line: InferenceLine = { answer: handled(answer), countTokens: handled(countTokens) }
   return line
 })

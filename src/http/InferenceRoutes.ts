@@ -6,6 +6,7 @@
 import { Effect } from "effect"
 import { Digest } from "effect/crypto"
 import { HttpApiBuilder } from "effect/http-api"
+import * as AnthropicEdge from "./AnthropicEdge.ts"
 import { Api } from "./Api.ts"
 import * as InferenceLine from "./InferenceLine.ts"
 import * as OpenAiChatEdge from "./OpenAiChatEdge.ts"
@@ -19,9 +20,11 @@ export const layer = HttpApiBuilder.group(
     const line = yield* InferenceLine.make
     const transcriptions = OpenAiMediaEdges.transcriptions(yield* Digest.Digest)
     return handlers
-      .handleRaw("chatCompletions", ({ request }) => line(OpenAiChatEdge.edge, request))
-      .handleRaw("embeddings", ({ request }) => line(OpenAiMediaEdges.embeddings, request))
-      .handleRaw("images", ({ request }) => line(OpenAiMediaEdges.images, request))
-      .handleRaw("transcriptions", ({ request }) => line(transcriptions, request))
+      .handleRaw("chatCompletions", ({ request }) => line.answer(OpenAiChatEdge.edge, request))
+      .handleRaw("embeddings", ({ request }) => line.answer(OpenAiMediaEdges.embeddings, request))
+      .handleRaw("images", ({ request }) => line.answer(OpenAiMediaEdges.images, request))
+      .handleRaw("transcriptions", ({ request }) => line.answer(transcriptions, request))
+      .handleRaw("messages", ({ request }) => line.answer(AnthropicEdge.edge, request))
+      .handleRaw("countTokens", ({ request }) => line.countTokens(AnthropicEdge.countEdge, request))
   })
 )

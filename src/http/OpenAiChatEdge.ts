@@ -6,7 +6,7 @@
 import * as ApiError from "./ApiError.ts"
 import { answerId, ChunkEncoder, encodeAnswer } from "./OpenAiChatAnswer.ts"
 import { decodeRequest } from "./OpenAiChatRequest.ts"
-import { fromJson, type ProtocolEdge } from "./ProtocolEdge.ts"
+import { COMMENT, fromJson, type ProtocolEdge } from "./ProtocolEdge.ts"
 
 /** @category constructors @since 0.1.0 */
 export const edge: ProtocolEdge = {
@@ -24,5 +24,6 @@ export const edge: ProtocolEdge = {
       error: (error) => chunks.error(ApiError.openAiBody(error))
     }
   },
+  keepAlive: COMMENT,
   refuse: (error) => ApiError.toResponse(error)
 }

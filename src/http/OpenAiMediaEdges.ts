@@ -12,7 +12,7 @@ import * as ApiError from "./ApiError.ts"
 import { readForm } from "./AudioForm.ts"
 import { encodeEmbeddings, encodeImages, encodeTranscript, encodeTranscriptStream } from "./OpenAiMediaAnswer.ts"
 import { decodeEmbeddings, decodeImages, decodeTranscription } from "./OpenAiMediaRequest.ts"
-import { fromJson, type ProtocolEdge } from "./ProtocolEdge.ts"
+import { COMMENT, fromJson, type ProtocolEdge } from "./ProtocolEdge.ts"
 import { RequestIds } from "./RequestContext.ts"
 
 const dataOf = (events: ReadonlyArray<InferenceEvent>): JsonObject => {
@@ -20,10 +20,11 @@ const dataOf = (events: ReadonlyArray<InferenceEvent>): JsonObject => {
   return {}
 }
 
-const shared: Pick<ProtocolEdge, "encodeStream" | "refuse"> = {
+const shared: Pick<ProtocolEdge, "encodeStream" | "keepAlive" | "refuse"> = {
   encodeStream: () => {
     throw new Error("only a chat is answered in pieces")
   },
+  keepAlive: COMMENT,
   refuse: (error) => ApiError.toResponse(error)
 }
 

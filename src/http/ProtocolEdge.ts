@@ -48,9 +48,14 @@ export interface ProtocolEdge {
   readonly read: (http: HttpServerRequest.HttpServerRequest) => Effect.Effect<InferenceRequest, ApiError>
   readonly encodeAnswer: (events: ReadonlyArray<InferenceEvent>, facts: AnswerFacts) => EncodedAnswer
   readonly encodeStream: (facts: AnswerFacts) => StreamEncoder
+  /** What is written on a stream while its provider is silent; clients pass it over. */
+  readonly keepAlive: string
   /** An answer that says what went wrong. */
   readonly refuse: (error: ApiError, requestId: string) => HttpServerResponse.HttpServerResponse
 }
+
+/** A comment, which a reader of events passes over. @category encoding @since 0.1.0 */
+export const COMMENT = ": keep-alive\n\n"
 
 /** Reads requests that are JSON objects. @category readers @since 0.1.0 */
 export const fromJson =

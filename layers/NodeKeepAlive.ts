@@ -1,0 +1,65 @@
+/**
+ * Signs of life on Node's own responses: one timer looks at all open streams, so that a chunk costs nothing.
+ *
+ * @since 0.1.0
+ */
+import type { ServerResponse } from "node:http"
+import { NodeHttpServerRequest } from "@effect/platform-node"
+import { Effect, Layer } from "effect"
+import { KeepAlive } from "../src/http/KeepAlive.ts"
+
+interface Watched {
+  readonly response: ServerResponse
+  readonly sign: Buffer
+  written: number
+  silentLooks: number
+}
+
+/** Looks in the time after which a sign is written. */
+const LOOKS = 2
+
+/**
+ * Every piece of a stream is whole events, so a sign between two writes never cuts one. A caller who does not read gets none.
+ */
+const look = (watched: Watched): void => {
+  const { response } = watched
+  const written = response.socket?.bytesWritten ?? 0
+  if (written !== watched.written) {
+    watched.written = written
+    watched.silentLooks = 0
+    return
+  }
+  watched.silentLooks++
+  if (watched.silentLooks < LOOKS || !response.headersSent || response.writableEnded || response.writableNeedDrain) return
+  watched.silentLooks = 0
+  response.write(watched.sign)
+}
+
+/** `silenceMs`: about how long a stream may be silent. @category layers @since 0.1.0 */
+export const layer = (silenceMs: number) =>
+  Layer.effect(
+    KeepAlive,
+    Effect.gen(function* () {
+      const open = new Set<Watched>()
+      const timer = yield* Effect.acquireRelease(
+        Effect.sync(() => setInterval(() => open.forEach(look), Math.max(1, silenceMs / LOOKS))),
+        (interval) => Effect.sync(() => clearInterval(interval))
+      )
+      timer.unref()
+      return {
+        watch: (request, sign) =>
+          Effect.asVoid(
+            Effect.acquireRelease(
+              Effect.sync(() => {
+                const response = NodeHttpServerRequest.toServerResponse(request)
+                if (!("writableNeedDrain" in response) || !("socket" in response) || "stream" in response) return null
+                const watched: Watched = { response, sign: Buffer.from(sign), written: 0, silentLooks: 0 }
+                open.add(watched)
+                return watched
+              }),
+              (watched) => Effect.sync(() => watched !== null && open.delete(watched))
+            )
+          )
+      }
+    })
+  )

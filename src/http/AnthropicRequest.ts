@@ -1,0 +1,215 @@
+/**
+ * Reads the body of `POST /v1/messages` for its meaning; the body itself goes on as it is. Mistakes are told in the words of
+ * the protocol: the path, then what is wrong.
+ *
+ * @since 0.1.0
+ */
+import { Result } from "effect"
+import type { InferenceRequest } from "../../schemas/Inference.ts"
+import * as Json from "../../schemas/Json.ts"
+import { toConversation } from "./AnthropicConversation.ts"
+import * as ApiError from "./ApiError.ts"
+import { once, type Read, readModels, readPreference } from "./OpenAiChatRequest.ts"
+
+const refuse = (at: string, what: string, code = "INVALID_REQUEST") => Result.fail(ApiError.invalid(`${at}: ${what}`, at, code))
+
+const missing = (at: string) => refuse(at, "Field required", "MISSING_REQUIRED_FIELD")
+
+const roles = ["user", "assistant", "system"]
+
+/** What a model reads: characters, and images. */
+interface Measure {
+  characters: number
+  images: number
+}
+
+const written = (value: Json.Json | undefined): number => (value === undefined || value === null ? 0 : JSON.stringify(value).length)
+
+/** A document's bytes make about one character of prompt for so many of base64. */
+const BASE64_PER_CHARACTER = 20
+
+/** Fields that every block of a type needs. */
+const needs: Readonly<Record<string, ReadonlyArray<string>>> = {
+  text: ["text"],
+  image: ["source"],
+  document: ["source"],
+  thinking: ["thinking", "signature"],
+  redacted_thinking: ["data"],
+  tool_use: ["id", "name", "input"],
+  tool_result: ["tool_use_id"]
+}
+
+const measureBlock = (block: Json.JsonObject, into: Measure): void => {
+  if (block["type"] === "image") into.images++
+  else if (block["type"] === "document") {
+    const source = Json.isObject(block["source"]) ? block["source"] : {}
+    const data = Json.string(source["data"])?.length ?? 0
+    into.characters += source["type"] === "base64" ? Math.ceil(data / BASE64_PER_CHARACTER) : data + written(source["content"])
+  } else if (block["type"] === "tool_use") into.characters += written(block["input"]) + written(block["name"])
+  else {
+    into.characters += (Json.string(block["text"]) ?? Json.string(block["thinking"]) ?? "").length
+    measureContent(block["content"], into)
+  }
+}
+
+const measureContent = (content: Json.Json | undefined, into: Measure): void => {
+  if (typeof content === "string") into.characters += content.length
+  else if (Json.isArray(content)) for (const block of content) if (Json.isObject(block)) measureBlock(block, into)
+}
+
+const checkBlock = (block: Json.Json, at: string): Read<void> => {
+  if (!Json.isObject(block)) return refuse(at, "Input should be an object")
+  const type = block["type"]
+  if (typeof type !== "string") return missing(`${at}.type`)
+  const lacking = needs[type]?.find((field) => block[field] === undefined || block[field] === null)
+  if (lacking !== undefined) return missing(`${at}.${type}.${lacking}`)
+  if (type === "text" && typeof block["text"] !== "string") return refuse(`${at}.text.text`, "Input should be a valid string")
+  if (type === "text" && block["text"] === "") return refuse(at, "text content blocks must be non-empty")
+  if (type === "tool_use" && !Json.isObject(block["input"])) return refuse(`${at}.tool_use.input`, "Input should be a valid dictionary")
+  return Result.succeed(undefined)
+}
+
+const checkContent = (content: Json.Json | undefined, at: string): Read<void> => {
+  if (content === undefined || content === null) return missing(at)
+  if (typeof content === "string") return Result.succeed(undefined)
+  if (!Json.isArray(content)) return refuse(at, "Input should be a valid string or an array of content blocks")
+  for (const [index, block] of content.entries()) {
+    const checked = checkBlock(block, `${at}.${index}`)
+    if (Result.isFailure(checked)) return checked
+  }
+  return Result.succeed(undefined)
+}
+
+const isEmpty = (content: Json.Json | undefined): boolean => content === "" || (Json.isArray(content) && content.length === 0)
+
+const readMessages = (body: Json.JsonObject): Read<Measure> => {
+  const messages = body["messages"]
+  if (messages === undefined) return missing("messages")
+  if (!Json.isArray(messages)) return refuse("messages", "Input should be a valid list")
+  if (messages.length === 0) return refuse("messages", "at least one message is required", "EMPTY_MESSAGES_ARRAY")
+  const measure: Measure = { characters: written(body["tools"]), images: 0 }
+  measureContent(body["system"], measure)
+  for (const [index, message] of messages.entries()) {
+    const at = `messages.${index}`
+    if (!Json.isObject(message)) return refuse(at, "Input should be an object")
+    const role = message["role"]
+    if (role === undefined) return missing(`${at}.role`)
+    if (typeof role !== "string" || !roles.includes(role)) {
+      return refuse(`${at}.role`, "Input should be 'user', 'assistant' or 'system'", "INVALID_ROLE")
+    }
+    const checked = checkContent(message["content"], `${at}.content`)
+    if (Result.isFailure(checked)) return Result.fail(checked.failure)
+    if (isEmpty(message["content"]) && !(role === "assistant" && index === messages.length - 1)) {
+      return refuse(at, `${role} messages must have non-empty content`)
+    }
+    measureContent(message["content"], measure)
+  }
+  return Result.succeed(measure)
+}
+
+const isStrings = (value: Json.Json): boolean => Json.isArray(value) && value.every((item) => typeof item === "string")
+
+const checkThinking = (body: Json.JsonObject, maxTokens: number | null): Read<void> => {
+  const thinking = body["thinking"]
+  if (thinking === undefined || thinking === null) return Result.succeed(undefined)
+  if (!Json.isObject(thinking)) return refuse("thinking", "Input should be an object")
+  if (thinking["type"] !== "enabled") return Result.succeed(undefined)
+  const budget = thinking["budget_tokens"]
+  if (budget === undefined) return missing("thinking.enabled.budget_tokens")
+  if (typeof budget !== "number" || !Number.isSafeInteger(budget) || budget < 1_024) {
+    return refuse("thinking.enabled.budget_tokens", "Input should be greater than or equal to 1024", "PARAMETER_OUT_OF_RANGE")
+  }
+  return maxTokens !== null && budget >= maxTokens
+    ? refuse("max_tokens", "`max_tokens` must be greater than `thinking.budget_tokens`", "PARAMETER_OUT_OF_RANGE")
+    : Result.succeed(undefined)
+}
+
+const toolChoices = ["auto", "any", "tool", "none"]
+
+/** Types and ranges of what is passed on, so that a mistake is told here and costs no provider call. */
+const checkPlain = (body: Json.JsonObject): Read<void> => {
+  const given = (param: string) => body[param] !== undefined && body[param] !== null
+  const within = (param: string, most: number) => {
+    const value = body[param]
+    return typeof value === "number" && value >= 0 && value <= most
+  }
+  for (const param of ["temperature", "top_p"]) {
+    if (given(param) && !within(param, 1)) return refuse(param, "Input should be a number from 0 to 1", "PARAMETER_OUT_OF_RANGE")
+  }
+  if (given("top_k") && !within("top_k", Number.MAX_SAFE_INTEGER))
+    return refuse("top_k", "Input should be greater than or equal to 0", "PARAMETER_OUT_OF_RANGE")
+  const stream = body["stream"]
+  if (given("stream") && typeof stream !== "boolean") return refuse("stream", "Input should be a valid boolean")
+  const stop = body["stop_sequences"] ?? []
+  if (!isStrings(stop)) return refuse("stop_sequences", "Input should be a list of strings")
+  const system = body["system"]
+  if (given("system") && typeof system !== "string") {
+    const checked = checkContent(system, "system")
+    if (Result.isFailure(checked)) return checked
+  }
+  for (const param of ["metadata", "tool_choice", "output_config"]) {
+    if (given(param) && !Json.isObject(body[param])) return refuse(param, "Input should be an object")
+  }
+  const choice = body["tool_choice"]
+  if (Json.isObject(choice) && !(typeof choice["type"] === "string" && toolChoices.includes(choice["type"]))) {
+    return refuse("tool_choice.type", "Input should be 'auto', 'any', 'tool' or 'none'")
+  }
+  if (Json.isObject(choice) && choice["type"] === "tool" && typeof choice["name"] !== "string") return missing("tool_choice.tool.name")
+  return checkTools(body["tools"])
+}
+
+const checkTools = (tools: Json.Json | undefined): Read<void> => {
+  if (tools === undefined || tools === null) return Result.succeed(undefined)
+  if (!Json.isArray(tools)) return refuse("tools", "Input should be a valid list")
+  for (const [index, tool] of tools.entries()) {
+    if (!Json.isObject(tool)) return refuse(`tools.${index}`, "Input should be an object")
+    const custom = tool["type"] === undefined || tool["type"] === null || tool["type"] === "custom"
+    if (custom && typeof tool["name"] !== "string") return missing(`tools.${index}.custom.name`)
+    if (custom && !Json.isObject(tool["input_schema"])) return missing(`tools.${index}.custom.input_schema`)
+  }
+  return Result.succeed(undefined)
+}
+
+const readMaxTokens = (body: Json.JsonObject): Read<number> => {
+  const value = body["max_tokens"]
+  if (value === undefined || value === null) return missing("max_tokens")
+  if (typeof value !== "number" || !Number.isSafeInteger(value)) return refuse("max_tokens", "Input should be a valid integer")
+  return value >= 1 ? Result.succeed(value) : refuse("max_tokens", "Input should be greater than or equal to 1", "PARAMETER_OUT_OF_RANGE")
+}
+
+/** What an error calls a field, in the words of the protocol. */
+const inWords = <A>(read: Read<A>): Read<A> =>
+  Result.mapError(read, (error) =>
+    error.code === "MISSING_REQUIRED_FIELD" ? { ...error, message: `${error.param}: Field required` } : error
+  )
+
+const decode = (body: Json.JsonObject, maxTokens: Read<number | null>): Read<InferenceRequest> =>
+  Result.gen(function* () {
+    const { fallbackModels, model } = yield* inWords(readModels(body))
+    const bound = yield* maxTokens
+    const prompt = yield* readMessages(body)
+    yield* checkPlain(body)
+    yield* checkThinking(body, bound)
+    return {
+      protocol: "anthropic-messages" as const,
+      operation: "chat" as const,
+      body,
+      conversation: once(() => toConversation(body)),
+      dropUnsupported: body["drop_params"] === true,
+      model,
+      fallbackModels,
+      preference: yield* readPreference(body["provider"]),
+      stream: body["stream"] === true,
+      includeUsage: true,
+      maxTokens: bound,
+      choices: 1,
+      promptCharacters: prompt.characters,
+      promptImages: prompt.images
+    }
+  })
+
+/** @category decoding @since 0.1.0 */
+export const decodeRequest = (body: Json.JsonObject): Read<InferenceRequest> => decode(body, readMaxTokens(body))
+
+/** The body of `POST /v1/messages/count_tokens`: the same without a bound. @category decoding @since 0.1.0 */
+export const decodeCount = (body: Json.JsonObject): Read<InferenceRequest> => decode(body, Result.succeed(null))

@@ -1,0 +1,16 @@
+/**
+ * Signs of life on a stream whose provider is silent.
+ *
+ * @since 0.1.0
+ */
+import { Context, Effect, type Scope } from "effect"
+import type { HttpServerRequest } from "effect/http"
+
+/** @category models @since 0.1.0 */
+export interface KeepAlive {
+  /** From now until the Scope closes, `sign` (a whole event or comment) is written to the answer of `request` whenever nothing else was for a while. */
+  readonly watch: (request: HttpServerRequest.HttpServerRequest, sign: string) => Effect.Effect<void, never, Scope.Scope>
+}
+
+/** What the server does for its streams; a server that does nothing about silence leaves it as it is. @category references @since 0.1.0 */
+export const KeepAlive = Context.Reference<KeepAlive>("sluice/http/KeepAlive", { defaultValue: () => ({ watch: () => Effect.void }) })
