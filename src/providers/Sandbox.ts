@@ -7,8 +7,8 @@
  * @since 0.1.0
  */
 import { type Array as Arr, Effect, Stream } from "effect"
+import type { Part } from "../../schemas/Conversation.ts"
 import type { InferenceEvent, InferenceRequest } from "../../schemas/Inference.ts"
-import * as Json from "../../schemas/Json.ts"
 import { ProviderError, ProviderStatus } from "../../schemas/Provider.ts"
 import { estimateTokens, none } from "../../schemas/Usage.ts"
 import type { ProviderAdapter, ProviderCall } from "./ProviderAdapter.ts"
@@ -20,18 +20,10 @@ const lorem =
 /** Words of a `sandbox/lorem` answer where no bound is given. */
 const DEFAULT_WORDS = 16
 
-const textOf = (content: Json.Json | undefined): string => {
-  if (!Json.isArray(content)) return Json.string(content) ?? ""
-  return content.map((part) => (Json.isObject(part) ? (Json.string(part["text"]) ?? "") : "")).join("")
-}
+const textOf = (parts: ReadonlyArray<Part>): string => parts.map((part) => (part._tag === "Text" ? part.text : "")).join("")
 
-const lastUserText = (request: InferenceRequest): string => {
-  const messages = request.body["messages"]
-  if (!Json.isArray(messages)) return ""
-  return textOf(
-    messages.findLast((message): message is Json.JsonObject => Json.isObject(message) && message["role"] === "user")?.["content"]
-  )
-}
+const lastUserText = (request: InferenceRequest): string =>
+  textOf(request.conversation().turns.findLast((turn) => turn.role === "user")?.parts ?? [])
 
 /** The words of the answer, each with the space before it, and whether a bound cut it. */
 const compose = (call: ProviderCall): { readonly words: ReadonlyArray<string>; readonly cut: boolean } => {

@@ -9,6 +9,8 @@ import * as Json from "../../schemas/Json.ts"
 import { ProviderAnswer, ProviderError } from "../../schemas/Provider.ts"
 
 const isAsked = (request: InferenceRequest): boolean => {
+  if (request.operation !== "chat" || request.protocol === "anthropic-messages") return false
+  if (request.protocol === "openai-responses") return request.conversation().format._tag === "Json"
   const format = request.body["response_format"]
   return Json.isObject(format) && format["type"] === "json_object"
 }
