@@ -9,6 +9,7 @@ import { Effect, Layer } from "effect"
 import { HttpServer } from "effect/http"
 import { Lifecycle } from "../src/health/Lifecycle.ts"
 import { App } from "../src/http/App.ts"
+import * as UploadWatch from "./UploadWatch.ts"
 
 /** @category models @since 0.1.0 */
 export interface NodeServerOptions {
@@ -23,10 +24,12 @@ const make = () => {
   const server = createServer({
     maxHeaderSize: 16 * 1_024,
     headersTimeout: 10_000,
-    requestTimeout: 300_000,
+    // Uploads may take longer as long as they move: see UploadWatch.
+    requestTimeout: 0,
     keepAliveTimeout: 75_000,
     connectionsCheckingInterval: 2_000
   })
+  UploadWatch.watch(server)
   server.on("request", (_, response) => {
     response.on("close", () => {
       // A connection that falls idle while the server stops would hold the stop until it times out.
