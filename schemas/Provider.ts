@@ -103,3 +103,21 @@ export const isCallersMistake = (error: ProviderError): boolean => {
   const reason = error.reason
   return reason._tag === "ProviderStatus" && reason.status >= 400 && reason.status < 500 && !notTheCallers.includes(reason.status)
 }
+
+const tooLong =
+  /context[ _-]?(length|window)|maximum context|prompt is too long|input is too long|too many (input )?tokens|exceeds? the (maximum|limit).{0,40}tokens|reduce the length/i
+const filtered = /content[ _-]?(filter|policy|management)|safety (system|policy|filter)|moderation|responsible[ _]?ai/i
+
+/**
+ * Whether a provider refused what this model cannot take, and another model may: a prompt too long for it, or one that its
+ * filter stopped.
+ *
+ * @category predicates
+ * @since 0.1.0
+ */
+export const isOfTheModel = (error: ProviderError): boolean => {
+  const reason = error.reason
+  if (reason._tag !== "ProviderStatus" || !isCallersMistake(error)) return false
+  const words = `${reason.code ?? ""} ${reason.message}`
+  return reason.status === 413 || tooLong.test(words) || filtered.test(words)
+}

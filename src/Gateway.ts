@@ -21,7 +21,8 @@ import * as Charge from "./ledger/Charge.ts"
 import { Ledger } from "./ledger/Ledger.ts"
 import * as Pricing from "./ledger/Pricing.ts"
 import { VelocityMode } from "./limits/VelocityMode.ts"
-import { AllProvidersFailed, type AttemptLog, Failover } from "./providers/Failover.ts"
+import * as AttemptLog from "./providers/AttemptLog.ts"
+import { AllProvidersFailed, Failover } from "./providers/Failover.ts"
 import { ProviderRegistry } from "./providers/ProviderRegistry.ts"
 import { forOperation } from "./routing/Operations.ts"
 import * as JsonMode from "./streams/JsonMode.ts"
@@ -74,7 +75,7 @@ export interface GatewayStream {
 interface Run {
   readonly call: GatewayCall
   readonly startedAt: number
-  readonly log: AttemptLog
+  readonly log: AttemptLog.AttemptLog
   readonly meter: Meter
   firstChunkAt: number | null
   outcome: Outcome["outcome"]
@@ -183,7 +184,7 @@ const begin = Effect.fnUntraced(function* (line: Line, call: GatewayCall) {
   const run: Run = {
     call,
     startedAt: yield* Clock.currentTimeMillis,
-    log: { attempts: [], current: null },
+    log: AttemptLog.make(),
     meter: new Meter(Pricing.promptTokens(call.request), call.request.audio?.seconds),
     firstChunkAt: null,
     outcome: "rejected",
@@ -242,6 +243,7 @@ const refuse = (run: Run, charge: Charge.Charge) => (error: AllProvidersFailed) 
 const settle = (run: Run, charge: Charge.Charge, candidate: Candidate) => {
   run.outcome = "ok"
   run.status = 200
+  run.candidate = candidate
   const end = chargeFor(run, candidate)
   run.cost = end.cost
   return Effect.as(charge.end(end), end)
@@ -262,7 +264,6 @@ const answer = Effect.fnUntraced(function* (line: Line, call: GatewayCall) {
     ),
     Effect.catch(refuse(run, charge))
   )
-  run.candidate = candidate
   run.meter.feed(events)
   const end = yield* settle(run, charge, candidate)
   return { candidate, events, usage: end.usage, cost: end.cost }
@@ -287,7 +288,7 @@ const stream = Effect.fnUntraced(function* (line: Line, call: GatewayCall) {
       return batches
     }),
     Stream.catch(failed),
-    Stream.concat(Stream.drain(Stream.fromEffect(Effect.suspend(() => settle(run, charge, opened.candidate)))))
+    Stream.concat(Stream.drain(Stream.fromEffect(Effect.suspend(() => settle(run, charge, run.log.current ?? opened.candidate)))))
   )
   return { candidate: opened.candidate, events, usage: () => run.meter.usage() }
 })
@@ -324,7 +325,7 @@ const abandoned = (run: Run, exit: Exit.Exit<unknown, unknown>, draining: boolea
     run.status = broke ? 500 : 503
     return refund(run, broke ? "internal error" : "shutdown")
   }
-  const candidate = run.candidate ?? run.log.current
+  const candidate = run.log.current ?? run.candidate
   run.outcome = "cancelled"
   run.status = CLIENT_CLOSED_REQUEST
   if (candidate === null) return { _tag: "Release" }

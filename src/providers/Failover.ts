@@ -3,25 +3,20 @@
  *
  * @since 0.1.0
  */
-import { Array as Arr, Clock, Context, Effect, Exit, Layer, type Pull, Random, Result, Schema, Scope, Stream } from "effect"
-import { type InferenceEvent, type InferenceRequest, isContent } from "../../schemas/Inference.ts"
+import { type Array as Arr, Clock, Context, Effect, Layer, Random, Result, Schema, type Scope, Stream } from "effect"
+import type { InferenceEvent, InferenceRequest } from "../../schemas/Inference.ts"
 import type { Candidate } from "../../schemas/Model.ts"
 import { isCallersMistake, ProviderError, ProviderStatus } from "../../schemas/Provider.ts"
-import { Breakers, type Permit } from "./Breakers.ts"
-import { breakerOutcome, errorCode, nextStep } from "./FailurePolicy.ts"
+import type { AttemptLog } from "./AttemptLog.ts"
+import { Breakers } from "./Breakers.ts"
+import { canContinue, continueRequest, remaining } from "./Continuation.ts"
+import { breakerOutcome, errorCode, type NextStep, nextStep } from "./FailurePolicy.ts"
 import type { ProviderAdapter, ProviderCall } from "./ProviderAdapter.ts"
 import { ProviderAdapters } from "./ProviderAdapters.ts"
 import { ProviderRegistry } from "./ProviderRegistry.ts"
-
-/** What became of one attempt, for the request row. @category models @since 0.1.0 */
-export interface Attempt {
-  readonly provider: string
-  readonly model: string
-  /** The provider's status; null when it gave none. */
-  readonly status: number | null
-  readonly error: string | null
-  readonly latencyMs: number
-}
+import * as Rescue from "./Rescue.ts"
+import type { Batch, Verdict } from "./StreamAttempt.ts"
+import * as StreamAttempt from "./StreamAttempt.ts"
 
 /** Every candidate failed, or one failed in a way that no other can mend. @category errors @since 0.1.0 */
 export class AllProvidersFailed extends Schema.TaggedError<AllProvidersFailed>()("AllProvidersFailed", {
@@ -30,13 +25,6 @@ export class AllProvidersFailed extends Schema.TaggedError<AllProvidersFailed>()
   /** How long until a circuit may let a probe through. */
   retryAfterMs: Schema.NullOr(Schema.Number)
 }) {}
-
-/** Where attempts are written down while the request runs; read it at any moment, also after a failure. @category models @since 0.1.0 */
-export interface AttemptLog {
-  readonly attempts: Array<Attempt>
-  /** The candidate that is being asked now, from the moment its request leaves until it failed or the answer ended. */
-  current: Candidate | null
-}
 
 /** @category models @since 0.1.0 */
 export interface FailoverRequest {
@@ -49,9 +37,10 @@ export interface FailoverRequest {
 
 /** A stream whose first content event has arrived. @category models @since 0.1.0 */
 export interface OpenedStream {
+  /** Who began it. Who ended it is the log's `current`: another, where one had to go on. */
   readonly candidate: Candidate
   /** From the first event on. Its failure or success has been told to the breaker when it ends. */
-  readonly events: Stream.Stream<Arr.NonEmptyReadonlyArray<InferenceEvent>, ProviderError>
+  readonly events: Stream.Stream<Batch, ProviderError>
 }
 
 /** @category services @since 0.1.0 */
@@ -67,35 +56,23 @@ export class Failover extends Context.Service<
   static readonly layer = Layer.effect(
     this,
     Effect.gen(function* () {
-      const route = yield* makeRoute
+      const { askNext, route } = yield* makeRoute
+      const stream = Effect.fnUntraced(function* (request: FailoverRequest) {
+        const scope = yield* Effect.scope
+        const { answer, candidate } = yield* route(request, StreamAttempt.open(scope, false))
+        const batches = Rescue.watch(answer, {
+          request: request.request,
+          log: request.log,
+          askNext: askNext(request, candidate, StreamAttempt.open(scope, true))
+        })
+        return { candidate, events: Stream.fromPull(Effect.succeed(batches)) }
+      })
       return Failover.of({
         send: (request) => Effect.map(route(request, askWhole), ({ answer, candidate }) => ({ candidate, events: answer })),
-        stream: (request) =>
-          Effect.flatMap(Effect.scope, (scope) =>
-            Effect.map(route(request, openStream(scope, request.log)), ({ answer, candidate }) => ({ candidate, events: answer }))
-          )
+        stream
       })
     })
   )
-}
-
-type Batch = Arr.NonEmptyReadonlyArray<InferenceEvent>
-
-/** Tells the circuit once, whoever comes first. */
-interface Verdict {
-  readonly tell: Permit["tell"]
-}
-
-const verdictOf = (permit: Permit): Verdict => {
-  let told = false
-  return {
-    tell: (outcome) =>
-      Effect.suspend(() => {
-        if (told) return Effect.void
-        told = true
-        return permit.tell(outcome)
-      })
-  }
 }
 
 /** One way of asking: the whole answer, or a stream up to its first content. It tells the circuit of a success, at once or at its end. */
@@ -104,65 +81,8 @@ type Ask<A> = (adapter: ProviderAdapter, call: ProviderCall, verdict: Verdict) =
 const askWhole: Ask<ReadonlyArray<InferenceEvent>> = (adapter, call, verdict) =>
   Effect.tap(adapter.send(call), () => verdict.tell("success"))
 
-/** Notes on the last attempt that what had begun broke off. */
-const breakOff = (log: AttemptLog, error: ProviderError): void => {
-  const last = log.attempts.pop()
-  if (last !== undefined) log.attempts.push({ ...last, error: errorCode(error) })
-  log.current = null
-}
-
-/**
- * Opens a stream in a Scope of its own under the request's, and reads until content or an end has come. Failing before
- * that closes the Scope: the provider is let go before the next one is asked.
- */
-const openStream =
-  (parent: Scope.Scope, log: AttemptLog): Ask<Stream.Stream<Batch, ProviderError>> =>
-  (adapter, call, verdict) =>
-    Effect.gen(function* () {
-      const scope = yield* Scope.fork(parent)
-      const opened = Effect.gen(function* () {
-        const pull = yield* Stream.toPull(yield* adapter.stream(call))
-        const head = yield* readHead(call.provider.definition.slug, pull)
-        // A caller who leaves from here on says nothing about the provider.
-        yield* Scope.addFinalizer(scope, verdict.tell("ignored"))
-        return Stream.fromPull(Effect.succeed(watched(head, pull, verdict, log)))
-      })
-      return yield* opened.pipe(
-        Effect.provideService(Scope.Scope, scope),
-        Effect.onExit((exit) => (Exit.isFailure(exit) ? Scope.close(scope, exit) : Effect.void))
-      )
-    })
-
-const readHead = Effect.fnUntraced(function* (provider: string, pull: Pull.Pull<Arr.NonEmptyReadonlyArray<Batch>, ProviderError>) {
-  const head: Array<Batch> = []
-  const opens = (batch: Batch) => batch.some((event) => event._tag === "Finish" || isContent(event))
-  while (!head.some(opens)) {
-    head.push(...(yield* Effect.catchTag(pull, "Done", () => Effect.die(new Error(`${provider} ended without content or failure`)))))
-  }
-  return head
-})
-
-/** What was read already, then the rest; the end is told to the circuit. */
-const watched = (
-  head: ReadonlyArray<Batch>,
-  pull: Pull.Pull<Arr.NonEmptyReadonlyArray<Batch>, ProviderError>,
-  verdict: Verdict,
-  log: AttemptLog
-): Pull.Pull<Arr.NonEmptyReadonlyArray<Batch>, ProviderError> => {
-  let unread = head
-  const rest = Effect.tapError(pull, (error) => {
-    if (error._tag === "ProviderError") {
-      breakOff(log, error)
-      return verdict.tell(breakerOutcome(error))
-    }
-    return verdict.tell("success")
-  })
-  return Effect.suspend(() => {
-    const first = unread
-    unread = []
-    return Arr.isReadonlyArrayNonEmpty(first) ? Effect.succeed(first) : rest
-  })
-}
+/** What follows a failed call. */
+type Policy = (error: ProviderError, tries: number) => Effect.Effect<NextStep>
 
 /** The most telling failure of a route: the caller's own mistake, else the latest. */
 const worse = (before: ProviderError | null, error: ProviderError): ProviderError =>
@@ -173,26 +93,22 @@ const makeRoute = Effect.gen(function* () {
   const adapters = yield* ProviderAdapters
   const registry = yield* ProviderRegistry
 
-  const callOf = (request: FailoverRequest, candidate: Candidate): ProviderCall | null => {
+  const callOf = ({ maxTokens, request }: FailoverRequest, candidate: Candidate): ProviderCall | null => {
     const provider = registry.get(candidate.provider)
     if (provider === undefined) return null
     const { model, nativeId } = candidate
-    return { provider, nativeId, model, request: request.request, maxTokens: request.maxTokens(candidate) }
+    return { provider, nativeId, model, request, maxTokens: maxTokens(candidate) }
   }
 
+  const unsupportedBy = (call: ProviderCall): string | null =>
+    call.request.dropUnsupported ? null : adapters.for(call.provider).unsupported(call)
+
   /** One candidate's turn: a permit, then calls as long as the policy says to try the same provider again. */
-  const turn = Effect.fnUntraced(function* <A>(
-    request: FailoverRequest,
-    candidate: Candidate,
-    call: ProviderCall,
-    othersLeft: boolean,
-    ask: Ask<A>
-  ) {
+  const turn = Effect.fnUntraced(function* <A>(log: AttemptLog, candidate: Candidate, call: ProviderCall, ask: Ask<A>, policy: Policy) {
     const { provider } = call
     const permit = yield* breakers.permit(candidate.provider)
     if (permit === null) return null
-    const { log } = request
-    const verdict = verdictOf(permit)
+    const verdict = StreamAttempt.verdictOf(permit)
     return yield* Effect.gen(function* () {
       for (let tries = 1; ; tries++) {
         const startedAt = yield* Clock.currentTimeMillis
@@ -207,7 +123,7 @@ const makeRoute = Effect.gen(function* () {
         const error = result.failure
         log.current = null
         log.attempts.push({ ...row, status: error.reason._tag === "ProviderStatus" ? error.reason.status : null, error: errorCode(error) })
-        const step = nextStep({ error, tries, othersLeft, random: yield* Random.next })
+        const step = yield* policy(error, tries)
         if (step._tag === "Retry") {
           yield* Effect.sleep(step.delayMs)
           continue
@@ -218,7 +134,7 @@ const makeRoute = Effect.gen(function* () {
     }).pipe(Effect.onError(() => verdict.tell("ignored")))
   })
 
-  return Effect.fnUntraced(function* <A>(
+  const route = Effect.fnUntraced(function* <A>(
     request: FailoverRequest,
     ask: Ask<A>
   ): Effect.fn.Return<{ readonly candidate: Candidate; readonly answer: A }, AllProvidersFailed> {
@@ -231,7 +147,7 @@ const makeRoute = Effect.gen(function* () {
       if (silent.has(candidate.provider) || exhausted.has(candidate.model.id)) continue
       const call = callOf(request, candidate)
       if (call === null) continue
-      const param = request.request.dropUnsupported ? null : adapters.for(call.provider).unsupported(call)
+      const param = unsupportedBy(call)
       if (param !== null) {
         refused ??= unsupported(candidate, param)
         continue
@@ -239,7 +155,8 @@ const makeRoute = Effect.gen(function* () {
       const othersLeft = request.candidates.some(
         (other, at) => at > index && other.model.id === candidate.model.id && !silent.has(other.provider)
       )
-      const result = yield* turn(request, candidate, call, othersLeft, ask)
+      const policy: Policy = (error, tries) => Effect.map(Random.next, (random) => nextStep({ error, tries, othersLeft, random }))
+      const result = yield* turn(request.log, candidate, call, ask, policy)
       if (result === null) {
         resting = true
         continue
@@ -254,6 +171,24 @@ const makeRoute = Effect.gen(function* () {
     return yield* new AllProvidersFailed({ last, retryAfterMs: last === null ? yield* untilProbe(request.candidates) : retryAfterOf(last) })
   })
 
+  /** Asks the candidates of the same model after `begun`, each once and never again, until one goes on from what was sent. */
+  const askNext = <A>(request: FailoverRequest, begun: Candidate, ask: Ask<A>) => {
+    const left = request.candidates
+      .slice(request.candidates.indexOf(begun) + 1)
+      .filter((candidate) => candidate.model.id === begun.model.id && candidate.provider !== begun.provider)
+    return Effect.fnUntraced(function* (sent: string) {
+      for (let candidate = left.shift(); candidate !== undefined; candidate = left.shift()) {
+        if (!canContinue(candidate, sent)) continue
+        const maxTokens = (of: Candidate) => remaining(request.maxTokens(of), sent)
+        const call = callOf({ ...request, request: continueRequest(request.request, sent, candidate.provider), maxTokens }, candidate)
+        if (call === null || unsupportedBy(call) !== null) continue
+        const result = yield* turn(request.log, candidate, call, ask, () => Effect.succeed({ _tag: "Next" }))
+        if (result !== null && result.error === null) return result.answer
+      }
+      return null
+    })
+  }
+
   /** Until the soonest circuit of these lets a probe through. */
   function untilProbe(candidates: ReadonlyArray<Candidate>): Effect.Effect<number | null> {
     return Effect.gen(function* () {
@@ -264,6 +199,8 @@ const makeRoute = Effect.gen(function* () {
       return waits.length === 0 ? null : Math.min(...waits)
     })
   }
+
+  return { route, askNext }
 })
 
 /** The caller's mistake of asking for what no provider of the route can do. */

@@ -3,7 +3,7 @@
  *
  * @since 0.1.0
  */
-import { isCallersMistake, type ProviderError } from "../../schemas/Provider.ts"
+import { isCallersMistake, isOfTheModel, type ProviderError } from "../../schemas/Provider.ts"
 
 /** What the circuit is told: the caller's own 4xx, an unknown model and a limit say nothing of the provider's health. @category policies @since 0.1.0 */
 export const breakerOutcome = (error: ProviderError): "failure" | "ignored" => {
@@ -14,7 +14,7 @@ export const breakerOutcome = (error: ProviderError): "failure" | "ignored" => {
     : "ignored"
 }
 
-/** What happens next. `stop`: no other provider would mend it. `exhausted`: limited, no other provider of this model is asked. @category models @since 0.1.0 */
+/** What happens next. `Stop`: nobody else would mend it. `Exhausted`: no other provider of this model is asked, as it is limited or cannot take the prompt. @category models @since 0.1.0 */
 export type NextStep =
   | { readonly _tag: "Stop" }
   | { readonly _tag: "Retry"; readonly delayMs: number }
@@ -42,7 +42,7 @@ const resets = ["ECONNRESET", "EPIPE", "UND_ERR_SOCKET"]
 
 /** @category policies @since 0.1.0 */
 export const nextStep = ({ error, othersLeft, random, tries }: Situation): NextStep => {
-  if (isCallersMistake(error)) return { _tag: "Stop" }
+  if (isCallersMistake(error)) return { _tag: isOfTheModel(error) ? "Exhausted" : "Stop" }
   const reason = error.reason
   switch (reason._tag) {
     case "ProviderStatus": {

@@ -7,8 +7,8 @@ import type { InferenceEvent } from "../../schemas/Inference.ts"
 import { estimateTokens, none, type Usage } from "../../schemas/Usage.ts"
 
 /**
- * The meter of one request: fed with every batch, read at any moment. The provider's own figures win; without them
- * tokens are estimated from the characters that passed.
+ * The meter of one request: fed with every batch, read at any moment. The provider's own figures win; what passed
+ * without them, or after the last of them, is estimated from its characters.
  *
  * @category models
  * @since 0.1.0
@@ -27,6 +27,7 @@ export class Meter {
   }
 
   feed(batch: ReadonlyArray<InferenceEvent>): void {
+    let reported: Usage | null = null
     for (const event of batch) {
       switch (event._tag) {
         case "Text":
@@ -41,20 +42,24 @@ export class Meter {
           this.reasoningCharacters += event.text.length
           break
         case "Usage":
-          this.reported = event.usage
+          reported = event.usage
           break
       }
     }
+    if (reported === null) return
+    // Figures count what came before them and what came along with them.
+    this.reported = reported
+    this.answerCharacters = 0
+    this.reasoningCharacters = 0
   }
 
   usage(): Usage {
-    if (this.reported !== null) return this.reported
-    return {
-      ...none,
-      input: this.promptTokens,
-      output: estimateTokens(this.answerCharacters),
-      reasoning: estimateTokens(this.reasoningCharacters),
-      audioSeconds: this.audioSeconds
-    }
+    const output = estimateTokens(this.answerCharacters)
+    const reasoning = estimateTokens(this.reasoningCharacters)
+    const before = this.reported
+    if (before === null) return { ...none, input: this.promptTokens, output, reasoning, audioSeconds: this.audioSeconds }
+    if (output + reasoning === 0) return before
+    // Some providers tell what they read at the beginning, and the rest at an end that may never come.
+    return { ...before, output: before.output + output, reasoning: before.reasoning + reasoning, source: "estimated" }
   }
 }

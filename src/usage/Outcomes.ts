@@ -11,7 +11,7 @@ import type { InferenceRequest } from "../../schemas/Inference.ts"
 import type { Candidate } from "../../schemas/Model.ts"
 import * as Money from "../../schemas/Money.ts"
 import type { Usage } from "../../schemas/Usage.ts"
-import type { Attempt } from "../providers/Failover.ts"
+import type { Attempt } from "../providers/AttemptLog.ts"
 import { RequestLog, type RequestRow } from "./RequestLog.ts"
 
 /** How one request ended. Times are epoch milliseconds. @category models @since 0.1.0 */

@@ -9,12 +9,15 @@ import { ProviderAnswer, ProviderConnection, ProviderError, ProviderStatus, Prov
 import { toConversation } from "../../src/http/OpenAiChatConversation.ts"
 import type { ProviderAdapter, ProviderCall } from "../../src/providers/ProviderAdapter.ts"
 import { ProviderAdapters } from "../../src/providers/ProviderAdapters.ts"
+import type { Batch } from "../../src/providers/StreamAttempt.ts"
 
 export type Step =
   | { readonly _tag: "Answer"; readonly text: string }
   | { readonly _tag: "Fail"; readonly error: ProviderError }
   /** Some text, then this. */
   | { readonly _tag: "Break"; readonly text: string; readonly error: ProviderError }
+  /** A stream of these batches, broken off by the error if there is one. */
+  | { readonly _tag: "Events"; readonly batches: ReadonlyArray<Batch>; readonly error?: ProviderError }
   | { readonly _tag: "Hang" }
 
 export const status = (provider: string, code: number, retryAfterMs: number | null = null): ProviderError =>
@@ -32,16 +35,18 @@ export const cut = (provider: string): ProviderError =>
 export const answer = (text = "hello"): Step => ({ _tag: "Answer", text })
 export const fail = (error: ProviderError): Step => ({ _tag: "Fail", error })
 
-const text = (value: string): InferenceEvent => ({ _tag: "Text", choice: 0, text: value })
-const finish = (reason: FinishReason): InferenceEvent => ({ _tag: "Finish", choice: 0, reason })
+export const text = (value: string): InferenceEvent => ({ _tag: "Text", choice: 0, text: value })
+export const finish = (reason: FinishReason = "stop"): InferenceEvent => ({ _tag: "Finish", choice: 0, reason })
 
 /** Adapters that follow scripts, and what they were asked. A provider without steps left answers. */
 export const scripted = (scripts: Readonly<Record<string, ReadonlyArray<Step>>>, unsupported: Readonly<Record<string, string>> = {}) => {
   const calls: Array<string> = []
+  const requests: Array<ProviderCall> = []
   const left = new Map(Object.entries(scripts).map(([slug, steps]) => [slug, [...steps]]))
   const next = (call: ProviderCall): Step => {
     const { slug } = call.provider.definition
     calls.push(slug)
+    requests.push(call)
     return left.get(slug)?.shift() ?? answer()
   }
   const adapter: ProviderAdapter = {
@@ -49,6 +54,7 @@ export const scripted = (scripts: Readonly<Record<string, ReadonlyArray<Step>>>,
       Effect.suspend(() => {
         const step = next(call)
         if (step._tag === "Hang") return Effect.never
+        if (step._tag === "Events") return step.error === undefined ? Effect.succeed(step.batches.flat()) : Effect.fail(step.error)
         return step._tag === "Answer" ? Effect.succeed([text(step.text), finish("stop")]) : Effect.fail(step.error)
       }),
     stream: (call) =>
@@ -56,6 +62,10 @@ export const scripted = (scripts: Readonly<Record<string, ReadonlyArray<Step>>>,
         const step = next(call)
         if (step._tag === "Hang") return Effect.never
         if (step._tag === "Fail") return Effect.fail(step.error)
+        if (step._tag === "Events") {
+          const batches = Stream.rechunk(Stream.fromArray(step.batches), 1)
+          return Effect.succeed(step.error === undefined ? batches : Stream.concat(batches, Stream.fail(step.error)))
+        }
         const first = Stream.succeed([text(step.text)] as const)
         return Effect.succeed(
           Stream.concat(first, step._tag === "Break" ? Stream.fail(step.error) : Stream.succeed([finish("stop")] as const))
@@ -65,7 +75,7 @@ export const scripted = (scripts: Readonly<Record<string, ReadonlyArray<Step>>>,
     transformModelId: () => null,
     mapError: (provider, code) => status(provider, code)
   }
-  return { calls, layer: Layer.succeed(ProviderAdapters, { for: () => adapter }) }
+  return { calls, requests, layer: Layer.succeed(ProviderAdapters, { for: () => adapter }) }
 }
 
 export const pricing = { prompt: Money.usd("0.000001"), completion: Money.usd("0.000002") }

@@ -1,0 +1,103 @@
+/**
+ * A stream that outlives its provider: when one breaks off after content has left, the next goes on from there.
+ *
+ * @since 0.1.0
+ */
+import { Array as Arr, Cause, Effect } from "effect"
+import type { InferenceEvent, InferenceRequest } from "../../schemas/Inference.ts"
+import type { ProviderError } from "../../schemas/Provider.ts"
+import { Rest, SentText } from "../streams/SentText.ts"
+import { type AttemptLog, breakOff } from "./AttemptLog.ts"
+import { countWhole, isContinuable } from "./Continuation.ts"
+import { breakerOutcome, errorCode } from "./FailurePolicy.ts"
+import type { Batch, Batches, Begun } from "./StreamAttempt.ts"
+
+/** @category models @since 0.1.0 */
+export interface RescueOptions {
+  readonly request: InferenceRequest
+  readonly log: AttemptLog
+  /** Asks whoever is left to go on from the text; null when nobody could. */
+  readonly askNext: (sent: string) => Effect.Effect<Begun | null>
+}
+
+type Given = Arr.NonEmptyReadonlyArray<Batch>
+
+/** The stream that the caller reads now. */
+interface Reading {
+  readonly begun: Begun
+  /** What of its events comes after what was sent; null: of all the first's. */
+  readonly rest: Rest | null
+  readonly count: (event: InferenceEvent) => InferenceEvent
+}
+
+/** What follows the sent text in a continuation; `false` at the end: it does not go on from there. */
+const follow = (
+  { count, rest }: Reading,
+  batches: Given,
+  sent: SentText
+): { readonly out: ReadonlyArray<Batch>; readonly fits: boolean } => {
+  const out: Array<Batch> = []
+  for (const batch of batches) {
+    const events = rest === null ? batch : rest.push(batch)
+    if (events === null) return { out, fits: false }
+    const counted = rest === null ? events : events.map(count)
+    if (!Arr.isReadonlyArrayNonEmpty(counted)) continue
+    sent.feed(counted)
+    out.push(counted)
+  }
+  return { out, fits: true }
+}
+
+/**
+ * Watches a stream to its end and tells the circuits. Fails with the last provider's failure when nobody could go on; never
+ * ends as if whole when it is not.
+ *
+ * @category running
+ * @since 0.1.0
+ */
+export const watch = (first: Begun, options: RescueOptions): Batches => {
+  const { log, request } = options
+  const sent = new SentText(request.choices)
+  let reading: Reading = { begun: first, rest: null, count: (event) => event }
+  /** Why the answer needs another provider. */
+  let failure: ProviderError | null = null
+  let misfits = false
+
+  /** Lets the provider of now go and hands over to another, if there is one. */
+  const handOver = Effect.fnUntraced(function* (error: ProviderError): Effect.fn.Return<Given, ProviderError | Cause.Done> {
+    yield* breakOff(log, misfits ? "answer_not_continued" : errorCode(error), reading.begun.startedAt)
+    yield* reading.begun.verdict.tell(misfits ? "ignored" : breakerOutcome(error))
+    yield* reading.begun.close
+    failure = error
+    misfits = false
+    const text = sent.continuable
+    const next = text === null || !isContinuable(request) ? null : yield* options.askNext(text)
+    if (text === null || next === null) return yield* Effect.fail(error)
+    reading = { begun: next, rest: new Rest(text), count: countWhole(request, text) }
+    return yield* pull
+  })
+
+  const failed = (error: ProviderError): Batches => {
+    if (!sent.isWhole) return handOver(error)
+    // The caller has every finish reason: what breaks after that breaks nothing, and nothing to add was an answer.
+    const hadNothingToAdd = reading.rest !== null && error.reason._tag === "ProviderAnswer" && error.reason.fault === "empty"
+    return Effect.andThen(reading.begun.verdict.tell(hadNothingToAdd ? "success" : breakerOutcome(error)), Cause.done())
+  }
+
+  const read = (batches: Given): Batches => {
+    const { fits, out } = follow(reading, batches, sent)
+    misfits = !fits
+    return Arr.isReadonlyArrayNonEmpty(out) ? Effect.succeed(out) : pull
+  }
+
+  const pull: Batches = Effect.suspend(() =>
+    misfits && failure !== null
+      ? handOver(failure)
+      : Effect.matchEffect(reading.begun.batches, {
+          onSuccess: read,
+          onFailure: (error) =>
+            error._tag === "ProviderError" ? failed(error) : Effect.andThen(reading.begun.verdict.tell("success"), Effect.fail(error))
+        })
+  )
+  return pull
+}

@@ -1,0 +1,97 @@
+/**
+ * One provider's stream, opened as far as its first content.
+ *
+ * @since 0.1.0
+ */
+import { Array as Arr, Clock, Effect, Exit, type Pull, Scope, Stream } from "effect"
+import { type InferenceEvent, isContent } from "../../schemas/Inference.ts"
+import { ProviderAnswer, ProviderError } from "../../schemas/Provider.ts"
+import type { Permit } from "./Breakers.ts"
+import type { ProviderAdapter, ProviderCall } from "./ProviderAdapter.ts"
+
+/** Events that one read brought. @category models @since 0.1.0 */
+export type Batch = Arr.NonEmptyReadonlyArray<InferenceEvent>
+
+/** @category models @since 0.1.0 */
+export type Batches = Pull.Pull<Arr.NonEmptyReadonlyArray<Batch>, ProviderError>
+
+/** Tells the circuit once, whoever comes first. @category models @since 0.1.0 */
+export interface Verdict {
+  readonly tell: Permit["tell"]
+}
+
+/** @category constructors @since 0.1.0 */
+export const verdictOf = (permit: Permit): Verdict => {
+  let told = false
+  return {
+    tell: (outcome) =>
+      Effect.suspend(() => {
+        if (told) return Effect.void
+        told = true
+        return permit.tell(outcome)
+      })
+  }
+}
+
+/** A stream that has begun: from its first event on. @category models @since 0.1.0 */
+export interface Begun {
+  readonly batches: Batches
+  /** What the circuit is told when the stream has ended; a caller who leaves before says nothing of the provider. */
+  readonly verdict: Verdict
+  readonly startedAt: number
+  /** Lets the provider go. */
+  readonly close: Effect.Effect<void>
+}
+
+/** Whether a finish reason alone is an answer: there is no content, and it says why. */
+const excuses = (event: InferenceEvent): boolean =>
+  event._tag === "Finish" && (event.reason === "content_filter" || event.reason === "length")
+
+const readHead = Effect.fnUntraced(function* (provider: string, batches: Batches, opens: (event: InferenceEvent) => boolean) {
+  const head: Array<Batch> = []
+  while (!head.some((batch) => batch.some(opens))) {
+    const more = yield* Effect.catchTag(batches, "Done", () => Effect.succeed(null))
+    if (more === null) {
+      const reason = new ProviderAnswer({ fault: "empty", message: "the stream ended without content" })
+      return yield* new ProviderError({ provider, reason })
+    }
+    head.push(...more)
+  }
+  return head
+})
+
+const withHead = (head: ReadonlyArray<Batch>, batches: Batches): Batches => {
+  let unread = head
+  return Effect.suspend(() => {
+    const first = unread
+    unread = []
+    return Arr.isReadonlyArrayNonEmpty(first) ? Effect.succeed(first) : batches
+  })
+}
+
+/**
+ * Opens a stream in a Scope of its own under the request's, and reads until content has come. Failing before that closes
+ * the Scope: the provider is let go before the next one is asked. A continuation may have nothing to add, so there a finish
+ * reason is enough.
+ *
+ * @category running
+ * @since 0.1.0
+ */
+export const open =
+  (parent: Scope.Scope, isContinuation: boolean) =>
+  (adapter: ProviderAdapter, call: ProviderCall, verdict: Verdict): Effect.Effect<Begun, ProviderError> =>
+    Effect.gen(function* () {
+      const scope = yield* Scope.fork(parent)
+      const opens = (event: InferenceEvent) => isContent(event) || (isContinuation ? event._tag === "Finish" : excuses(event))
+      const opened = Effect.gen(function* () {
+        const startedAt = yield* Clock.currentTimeMillis
+        const batches = yield* Stream.toPull(yield* adapter.stream(call))
+        const head = yield* readHead(call.provider.definition.slug, batches, opens)
+        yield* Scope.addFinalizer(scope, verdict.tell("ignored"))
+        return { batches: withHead(head, batches), verdict, startedAt, close: Scope.close(scope, Exit.void) }
+      })
+      return yield* opened.pipe(
+        Effect.provideService(Scope.Scope, scope),
+        Effect.onExit((exit) => (Exit.isFailure(exit) ? Scope.close(scope, exit) : Effect.void))
+      )
+    })
