@@ -9,6 +9,7 @@ import { Transcription, TranscriptionRequest } from "../../schemas/wire/OpenAiAu
 import { ChatCompletion, ChatCompletionRequest } from "../../schemas/wire/OpenAiChat.ts"
 import { EmbeddingList, EmbeddingRequest } from "../../schemas/wire/OpenAiEmbeddings.ts"
 import { ImageList, ImageRequest } from "../../schemas/wire/OpenAiImages.ts"
+import { ResponseObject, ResponsesRequest } from "../../schemas/wire/OpenAiResponses.ts"
 import { failures, statuses } from "./ApiShapes.ts"
 
 const messagesFailures = statuses.map((status) => MessagesError.annotate({ httpApiStatus: status }))
@@ -32,5 +33,6 @@ export const InferenceApi = HttpApiGroup.make("inference").add(
     payload: CountTokensRequest,
     success: TokenCount,
     error: messagesFailures
-  })
+  }),
+  HttpApiEndpoint.post("responses", "/v1/responses", { payload: ResponsesRequest, success: ResponseObject, error: failures })
 )

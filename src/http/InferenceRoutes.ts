@@ -11,6 +11,7 @@ import { Api } from "./Api.ts"
 import * as InferenceLine from "./InferenceLine.ts"
 import * as OpenAiChatEdge from "./OpenAiChatEdge.ts"
 import * as OpenAiMediaEdges from "./OpenAiMediaEdges.ts"
+import * as OpenAiResponsesEdge from "./OpenAiResponsesEdge.ts"
 
 /** @category layers @since 0.1.0 */
 export const layer = HttpApiBuilder.group(
@@ -26,5 +27,6 @@ export const layer = HttpApiBuilder.group(
       .handleRaw("transcriptions", ({ request }) => line.answer(transcriptions, request))
       .handleRaw("messages", ({ request }) => line.answer(AnthropicEdge.edge, request))
       .handleRaw("countTokens", ({ request }) => line.countTokens(AnthropicEdge.countEdge, request))
+      .handleRaw("responses", ({ request }) => line.answer(OpenAiResponsesEdge.edge, request))
   })
 )
