@@ -46,6 +46,8 @@ export interface InferenceRequest {
   readonly promptCharacters: number
   /** Images in the prompt. */
   readonly promptImages: number
+  /** Headers of the caller's that a provider of the same protocol understands, such as `anthropic-beta`; names in lower case. */
+  readonly providerHeaders?: Readonly<Record<string, string>>
   /** Of `images`; how many is `choices`. */
   readonly image?: ImageOrder
   /** Of `transcription`. */
@@ -104,7 +106,8 @@ export type InferenceEvent =
       readonly stopSequence?: string
       readonly safety?: Safety
     }
-  | { readonly _tag: "Usage"; readonly usage: Usage }
+  /** `partial`: known at the beginning, the output not yet counted. */
+  | { readonly _tag: "Usage"; readonly usage: Usage; readonly partial?: true }
   /** The whole answer of an operation other than `chat`, in OpenAI's shape without its usage. */
   | { readonly _tag: "Data"; readonly value: JsonObject }
 

@@ -6,6 +6,7 @@
 import { Context, Effect, Layer } from "effect"
 import type { ProviderAdapter } from "./ProviderAdapter.ts"
 import type { RegisteredProvider } from "./ProviderRegistry.ts"
+import * as AnthropicAdapter from "./protocols/AnthropicAdapter.ts"
 import * as OpenAiAdapter from "./protocols/OpenAiAdapter.ts"
 import * as Sandbox from "./Sandbox.ts"
 import { Transport } from "./Transport.ts"
@@ -21,9 +22,11 @@ export class ProviderAdapters extends Context.Service<
   static readonly layer = Layer.effect(
     this,
     Effect.gen(function* () {
-      const openAi = OpenAiAdapter.make(yield* Transport)
-      const sandbox = Sandbox.make()
-      return ProviderAdapters.of({ for: (provider) => (provider.definition.protocol === "sandbox" ? sandbox : openAi) })
+      const transport = yield* Transport
+      const openAi = OpenAiAdapter.make(transport)
+      const anthropic = AnthropicAdapter.make(transport)
+      const adapters = { openai: openAi, other: openAi, gemini: openAi, anthropic, sandbox: Sandbox.make() }
+      return ProviderAdapters.of({ for: (provider) => adapters[provider.definition.protocol] })
     })
   )
 }

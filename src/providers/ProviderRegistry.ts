@@ -52,7 +52,7 @@ export class ProviderRegistry extends Context.Service<
 }
 
 /** Protocols that an adapter speaks; a provider of another one cannot be switched on. */
-const spoken: ReadonlyArray<ProviderDefinition["protocol"]> = ["openai", "sandbox"]
+const spoken: ReadonlyArray<ProviderDefinition["protocol"]> = ["openai", "anthropic", "sandbox"]
 
 const fill = (template: string, values: Readonly<Record<string, string>>): string =>
   template.replace(/\{(\w+)\}/g, (whole, name) => values[name] ?? whole)

@@ -42,7 +42,9 @@ export class Meter {
           this.reasoningCharacters += event.text.length
           break
         case "Usage":
-          reported = event.usage
+          // What is known at the beginning counts nothing of the output, also of what came along with it.
+          if (event.partial === true) this.reported = event.usage
+          else reported = event.usage
           break
       }
     }

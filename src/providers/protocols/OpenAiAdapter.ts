@@ -10,6 +10,7 @@ import type { ProviderAdapter, ProviderCall } from "../ProviderAdapter.ts"
 import { urlOf } from "../ProviderRegistry.ts"
 import type { Transport, TransportRequest } from "../Transport.ts"
 import * as HttpProtocol from "./HttpProtocol.ts"
+import { transformModelId } from "./ModelIds.ts"
 import { decodeAnswer, encodeRequest, StreamDecoder } from "./OpenAiChatCodec.ts"
 import * as OpenAiMediaCodec from "./OpenAiMediaCodec.ts"
 
@@ -47,7 +48,6 @@ export const make = (transport: Transport["Service"]): ProviderAdapter =>
     decodeAnswer: (call, text) => (call.request.operation === "chat" ? decodeAnswer(text) : OpenAiMediaCodec.decodeAnswer(call, text)),
     decoder: () => new StreamDecoder(),
     unsupported: () => null,
-    transformModelId: (provider, canonicalId) =>
-      provider.definition.idRule === "strip-org" ? canonicalId.slice(canonicalId.indexOf("/") + 1) : null,
+    transformModelId,
     mapError
   })

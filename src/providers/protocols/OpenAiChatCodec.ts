@@ -10,9 +10,7 @@ import type { Usage } from "../../../schemas/Usage.ts"
 import { SseParser } from "../../streams/Sse.ts"
 import type { ProviderCall } from "../ProviderAdapter.ts"
 import { type AnswerDecoder, type Decoded, fault } from "./AnswerDecoding.ts"
-
-/** Fields that speak to the gateway, not to a provider. */
-const gatewayFields = ["models", "provider", "drop_params"]
+import { withoutGatewayFields } from "./GatewayFields.ts"
 
 /** OpenAI's own reasoning families take no `max_tokens`. */
 const takesCompletionTokens = (call: ProviderCall): boolean =>
@@ -26,8 +24,7 @@ const takesCompletionTokens = (call: ProviderCall): boolean =>
  */
 export const encodeRequest = (call: ProviderCall): string => {
   const { body, stream } = call.request
-  const out: Record<string, Json.Json> = { ...body, model: call.nativeId }
-  for (const field of gatewayFields) delete out[field]
+  const out: Record<string, Json.Json> = { ...withoutGatewayFields(body), model: call.nativeId }
   if (stream) {
     const options = Json.isObject(body["stream_options"]) ? body["stream_options"] : {}
     out["stream"] = true
