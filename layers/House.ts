@@ -8,7 +8,10 @@ import { Digest, SecureRandom } from "effect/crypto"
 import { Purchases } from "../src/billing/Purchases.ts"
 import { StripeInbox } from "../src/billing/StripeInbox.ts"
 import { Catalog } from "../src/catalog/Catalog.ts"
+import { shipped } from "../src/catalog/CatalogData.ts"
 import { CatalogListing } from "../src/catalog/CatalogListing.ts"
+import { CatalogSync } from "../src/catalog/CatalogSync.ts"
+import { ProviderLists } from "../src/catalog/ProviderLists.ts"
 import * as Migrations from "../src/database/Migrations.ts"
 import { Gateway } from "../src/Gateway.ts"
 import { Lifecycle } from "../src/health/Lifecycle.ts"
@@ -47,6 +50,9 @@ import * as UndiciTransport from "./UndiciTransport.ts"
 /** The version that `/health` shows. @category models @since 0.1.0 */
 export const VERSION = "0.1.0"
 
+/** Milliseconds from the start until providers' lists of models are first read. */
+const FIRST_SYNC = 5_000
+
 /** Every service of the gateway; needs a database (`SqlClient`), a `CounterStore` and a `Broadcast`. @category layers @since 0.1.0 */
 export const services = (settings: Settings, secrets: Secrets, ledgerOptions: CommitterOptions) => {
   const registry = ProviderRegistry.layer(settings.providers)
@@ -75,8 +81,11 @@ export const services = (settings: Settings, secrets: Secrets, ledgerOptions: Co
     Layer.provideMerge(VelocityMode.layer)
   )
   const outcomes = Outcomes.layer.pipe(Layer.provideMerge(RequestLog.layer))
+  const sync = CatalogSync.layer({ everyMs: settings.catalogSyncMs, firstAfterMs: FIRST_SYNC, shipped }).pipe(
+    Layer.provide([ProviderLists.layer, transport])
+  )
   return Gateway.layer.pipe(
-    Layer.provideMerge(CatalogListing.layer),
+    Layer.provideMerge(Layer.mergeAll(CatalogListing.layer, sync)),
     Layer.provideMerge(Layer.mergeAll(failover, outcomes, limits, Idempotency.layer, billing)),
     Layer.provideMerge(identity),
     Layer.provideMerge(ledger),

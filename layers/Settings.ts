@@ -34,6 +34,8 @@ export interface Settings {
   readonly breakerRecoveryMs: number
   /** A bound that the ledger stays below: it writes as soon as no other write is under way. */
   readonly ledgerFlushMs: number
+  /** Between two reads of a provider's list of models; 0: none but those asked for. */
+  readonly catalogSyncMs: number
   readonly trustProxy: number
   /** Requests a minute that an address may send without a valid key; null: no limit. */
   readonly ipLimitPerMinute: number | null
@@ -209,6 +211,7 @@ export const readForTools = Effect.fnUntraced(function* (
     breakerFailures: yield* whole("BREAKER_FAILURES", 5, 1, 1_000),
     breakerRecoveryMs: yield* whole("BREAKER_RECOVERY_MS", 300_000, 1, 86_400_000),
     ledgerFlushMs: yield* whole("LEDGER_FLUSH_MS", 5, 0, 1_000),
+    catalogSyncMs: yield* whole("CATALOG_SYNC_INTERVAL_MS", 21_600_000, 0, 604_800_000),
     trustProxy: yield* trustProxy,
     ipLimitPerMinute: yield* limit("IP_LIMIT_PER_MINUTE", 300),
     anonymousInference: yield* anonymousInference,

@@ -107,8 +107,8 @@ export const decodePricing = (row: typeof PricingRow.Type | null | undefined): P
   }
 }
 
-/** When the catalog was drawn up, in Unix seconds: shown as `created`, which no source gives for every model. */
-const CREATED = 1_767_225_600
+/** When the catalog was drawn up, in Unix seconds: shown as `created`, which no source gives for every model. @category data @since 0.1.0 */
+export const CREATED = 1_767_225_600
 
 const toModel = (row: typeof Row.Type): CatalogModel => ({
   model: {

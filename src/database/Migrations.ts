@@ -6,6 +6,7 @@
 import { Effect, Layer, Schedule } from "effect"
 import { Migrator } from "effect/sql"
 import { createBilling } from "../billing/BillingSchema.ts"
+import { createCatalog } from "../catalog/CatalogSchema.ts"
 import { createIdentity } from "../identity/IdentitySchema.ts"
 import { createPlans } from "../identity/PlanSchema.ts"
 import { createLedger, extendLedger } from "../ledger/LedgerSchema.ts"
@@ -19,7 +20,8 @@ const run = Migrator.make({})({
     "0003_requests": createRequests,
     "0004_ledger": extendLedger,
     "0005_plans": createPlans,
-    "0006_billing": createBilling
+    "0006_billing": createBilling,
+    "0012_catalog": createCatalog
   })
 })
 

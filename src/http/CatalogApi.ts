@@ -7,6 +7,9 @@ import { Schema } from "effect"
 import { HttpApiEndpoint, HttpApiGroup, OpenApi } from "effect/http-api"
 import { ById, failures, json, listOf, PageQuery, Row } from "./ApiShapes.ts"
 
+/** `POST /admin/catalog/sync`: one provider, or every active one. @category schemas @since 0.1.0 */
+export const SyncRequest = Schema.Struct({ provider: Schema.optional(Schema.NullOr(Schema.String)) })
+
 /** @category models @since 0.1.0 */
 export const CatalogApi = HttpApiGroup.make("catalog").add(
   HttpApiEndpoint.get("models", "/v1/models", {
@@ -29,5 +32,10 @@ export const CatalogApi = HttpApiGroup.make("catalog").add(
     ...json
   }).annotate(OpenApi.Exclude, true),
   HttpApiEndpoint.get("compareModels", "/v1/models/compare", { query: { ids: Schema.optional(Schema.String) }, ...json }),
-  HttpApiEndpoint.get("providers", "/v1/providers", { success: listOf(Row), error: failures })
+  HttpApiEndpoint.get("providers", "/v1/providers", { success: listOf(Row), error: failures }),
+  HttpApiEndpoint.post("syncCatalog", "/admin/catalog/sync", {
+    payload: Schema.UndefinedOr(SyncRequest),
+    success: listOf(Row),
+    error: failures
+  })
 )

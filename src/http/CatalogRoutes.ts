@@ -4,16 +4,20 @@
  * @since 0.1.0
  */
 import { Effect } from "effect"
-import { HttpServerResponse } from "effect/http"
+import { type HttpServerRequest, HttpServerResponse } from "effect/http"
 import { HttpApiBuilder } from "effect/http-api"
 import { Catalog } from "../catalog/Catalog.ts"
 import { CatalogListing } from "../catalog/CatalogListing.ts"
+import { CatalogSync } from "../catalog/CatalogSync.ts"
 import type { ListingQuery } from "../catalog/ModelListing.ts"
+import { Identity } from "../identity/Identity.ts"
 import { Breakers } from "../providers/Breakers.ts"
 import { ProviderRegistry } from "../providers/ProviderRegistry.ts"
+import { operator } from "./Access.ts"
 import { Api } from "./Api.ts"
 import * as ApiError from "./ApiError.ts"
-import { handled, json, list, page } from "./Handled.ts"
+import { SyncRequest } from "./CatalogApi.ts"
+import { decodeBody, handled, json, list, page } from "./Handled.ts"
 
 const positionOf = (cursor: string | null): number => (cursor !== null && /^\d{1,9}$/.test(cursor) ? Number(cursor) : 0)
 
@@ -29,6 +33,8 @@ export const layer = HttpApiBuilder.group(
     const shown = yield* CatalogListing
     const registry = yield* ProviderRegistry
     const breakers = yield* Breakers
+    const sync = yield* CatalogSync
+    const identity = yield* Identity
 
     const listing = Effect.fnUntraced(function* (query: Readonly<Record<string, string | undefined>>) {
       const view = query["view"] ?? "unique"
@@ -85,6 +91,17 @@ export const layer = HttpApiBuilder.group(
       )
     })
 
+    const readSync = decodeBody(SyncRequest)
+    const syncNow = Effect.fnUntraced(function* (request: HttpServerRequest.HttpServerRequest) {
+      yield* operator(identity, request)
+      const hasBody = Number(request.headers["content-length"] ?? "0") > 0
+      const asked = hasBody ? (yield* readSync(request)).provider : null
+      if (asked === undefined || asked === null) return list(yield* sync.run(sync.listing))
+      const provider = sync.listing.find((candidate) => candidate === registry.get(asked))
+      if (provider !== undefined) return list(yield* sync.run([provider]))
+      return yield* Effect.fail(ApiError.invalid(`\`${asked}\` is no active provider that lists its models.`, "provider"))
+    })
+
     return handlers
       .handleRaw("models", ({ query }) => handled(listing(query)))
       .handleRaw("model", ({ params }) => handled(one(`${params.org}/${params.name}`)))
@@ -92,5 +109,6 @@ export const layer = HttpApiBuilder.group(
       .handleRaw("modelByPath", ({ params }) => handled(one([params.org, params.name, params.more, params["*"]].filter(Boolean).join("/"))))
       .handleRaw("compareModels", ({ query }) => handled(compare(query.ids)))
       .handleRaw("providers", () => providers)
+      .handleRaw("syncCatalog", ({ request }) => handled(syncNow(request)))
   })
 )

@@ -47,8 +47,8 @@ const isEffect = (specifier: string) => specifier === "effect" || specifier.star
 /** Rooms that plainly stand on another; everything else meets in Gateway.ts and http/. */
 const standsOn: Readonly<Record<string, ReadonlyArray<string>>> = {
   "src/billing": ["src/database", "src/identity", "src/ledger"],
-  "src/catalog": ["src/providers", "src/routing"],
-  "src/database": ["src/billing", "src/identity", "src/ledger", "src/usage"],
+  "src/catalog": ["src/database", "src/providers", "src/replicas", "src/routing"],
+  "src/database": ["src/billing", "src/catalog", "src/identity", "src/ledger", "src/usage"],
   "src/identity": ["src/database", "src/ledger", "src/replicas"],
   "src/ledger": ["src/database"],
   "src/providers": ["src/actors", "src/replicas", "src/streams"],
