@@ -40,6 +40,8 @@ export interface CatalogSyncOptions {
   readonly everyMs: number
   /** From the start until the first. */
   readonly firstAfterMs: number
+  /** For a whole list, 30,000 unless given; twice that where lists are slow to come. */
+  readonly patienceMs?: number
   /** The catalog that ships, which lists add to. */
   readonly shipped: () => CatalogData
 }
@@ -87,7 +89,12 @@ const wholeList: Readonly<Partial<Record<ProviderDefinition["protocol"], string>
 const nothing = { models: 0, unpriced: 0, added: 0, changed: 0, deactivated: 0, alarms: [], error: null }
 
 /** The text of a provider's list; fails with words for the operator. */
-const fetchList = (transport: Transport["Service"], provider: RegisteredProvider, path: string): Effect.Effect<string, string> => {
+const fetchList = (
+  transport: Transport["Service"],
+  provider: RegisteredProvider,
+  path: string,
+  patience: number
+): Effect.Effect<string, string> => {
   const { protocol, slug } = provider.definition
   const { "content-type": _, ...headers } = headersFor(provider)
   const url = urlOf(provider, path) + (wholeList[protocol] ?? "")
@@ -108,7 +115,7 @@ const fetchList = (transport: Transport["Service"], provider: RegisteredProvider
   return Effect.scoped(read).pipe(
     Effect.mapError((error) => (typeof error === "string" ? error : error.reason._tag)),
     Effect.timeoutOrElse({
-      duration: SLOW.includes(slug) ? 2 * PATIENCE : PATIENCE,
+      duration: SLOW.includes(slug) ? 2 * patience : patience,
       orElse: () => Effect.fail("no whole list in time")
     })
   )
@@ -135,7 +142,7 @@ const make = Effect.fnUntraced(function* (options: CatalogSyncOptions) {
 
   const read = Effect.fnUntraced(function* (provider: RegisteredProvider, path: string) {
     const { slug } = provider.definition
-    const text = yield* fetchList(transport, provider, path)
+    const text = yield* fetchList(transport, provider, path, options.patienceMs ?? PATIENCE)
     const listing = readListing(slug, text)
     if (listing === null) return yield* Effect.fail("not a list of models")
     if (listing.rows.length === 0) {
