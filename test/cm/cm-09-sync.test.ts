@@ -124,6 +124,7 @@ describe("the catalog and what providers list", () => {
       yield* sync
       const bad: ReadonlyArray<Answer> = [
         "refused",
+        "silent",
         { status: 500, text: "{}" },
         { text: "<html>busy</html>" },
         list(),

@@ -4,7 +4,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import OpenAI from "openai"
 import { house } from "../support/house.ts"
-import { jsonCall } from "../support/server.ts"
+import { jsonCall, newCustomer } from "../support/server.ts"
 
 interface ModelRow {
   readonly id: string
@@ -16,7 +16,12 @@ interface ModelRow {
 }
 
 describe("the catalog over HTTP", () => {
-  const here = house({ OPENROUTER_API_KEY: "sk-openrouter", FIREWORKS_API_KEY: "fw" })
+  const here = house({
+    OPENROUTER_API_KEY: "sk-openrouter",
+    OPENROUTER_BASE_URL: "http://127.0.0.1:9/v1",
+    FIREWORKS_API_KEY: "fw",
+    FIREWORKS_BASE_URL: "http://127.0.0.1:9/v1"
+  })
   const get = <A>(path: string) => jsonCall<A>(here.server.url, null, "GET", path)
 
   it("CM-9.1.1 every listed model has its fields, in OpenAI's shape, through the official client", async () => {
@@ -80,5 +85,25 @@ describe("the catalog over HTTP", () => {
     for (const path of ["/v1/models", "/v1/models?view=all", "/v1/models?q=gpt", "/v1/models/openai/gpt-4o", "/v1/providers"])
       await get(path)
     assert.strictEqual(here.mock.calls().length, before)
+  })
+
+  it("X-25 the operator reads the lists at once, of one provider or of all; nobody else may", async () => {
+    const all = await here.server.admin<{ data: ReadonlyArray<Record<string, unknown>> }>("POST", "/admin/catalog/sync")
+    assert.strictEqual(all.status, 200)
+    const openai = all.body.data.find((row) => row["provider"] === "openai")
+    assert.deepInclude(openai, { models: 1, unpriced: 1, error: null })
+    const one = await here.server.admin<{ data: ReadonlyArray<Record<string, unknown>> }>("POST", "/admin/catalog/sync", {
+      provider: "openai"
+    })
+    assert.deepStrictEqual(
+      one.body.data.map((row) => [row["provider"], row["status"]]),
+      [["openai", "unchanged"]]
+    )
+    assert.strictEqual((await here.server.admin("POST", "/admin/catalog/sync", { provider: "groq" })).status, 400)
+    const customer = await newCustomer(here.server)
+    assert.strictEqual((await jsonCall(here.server.url, customer.key, "POST", "/admin/catalog/sync")).status, 403)
+    // What ships is as it was.
+    const model = await get<ModelRow>("/v1/models/openai/gpt-4o")
+    assert.deepInclude(model.body.pricing, { prompt: "0.0000025", completion: "0.00001" })
   })
 })
