@@ -17,15 +17,22 @@ export interface AudioForm {
   readonly fields: ReadonlyArray<readonly [name: string, value: string]>
 }
 
+const MEBIBYTE = 1_024 * 1_024
+
 /** Bytes of a recording. */
-const MAX_FILE = 25 * 1_024 * 1_024
+const MAX_FILE = 25 * MEBIBYTE
 
 /** Bytes of one field, and parts of a form. */
 const MAX_FIELD = 256 * 1_024
 const MAX_PARTS = 64
 
 const tooLarge = (what: string, bytes: number, param: string | null) =>
-  ApiError.make(413, "REQUEST_TOO_LARGE", `${what} is larger than ${bytes} bytes.`, { param })
+  ApiError.make(
+    413,
+    "REQUEST_TOO_LARGE",
+    `${what} is larger than ${bytes} bytes${bytes < MEBIBYTE ? "" : ` (${Math.floor(bytes / MEBIBYTE)} MB)`}.`,
+    { param }
+  )
 
 const fromMultipart = (error: Multipart.MultipartError, maxBytes: number): ApiError.ApiError => {
   switch (error.reason._tag) {
@@ -46,7 +53,11 @@ const refuseContentType = (request: HttpServerRequest.HttpServerRequest): ApiErr
   const type = request.headers["content-type"] ?? ""
   if (!/^multipart\/form-data\b/i.test(type)) {
     const got = type === "" ? "" : `, not ${type.split(";")[0]?.slice(0, 100)}`
-    return ApiError.make(415, "unsupported_media_type", `The content type must be multipart/form-data${got}.`)
+    return ApiError.make(
+      415,
+      "unsupported_media_type",
+      `The content type must be multipart/form-data${got}. Send the recording as the field \`file\`.`
+    )
   }
   return /;\s*boundary=/i.test(type) ? null : ApiError.invalid("The content type names no boundary.", null, "INVALID_BODY")
 }
