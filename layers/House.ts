@@ -13,6 +13,11 @@ import { CatalogListing } from "../src/catalog/CatalogListing.ts"
 import { CatalogSync } from "../src/catalog/CatalogSync.ts"
 import { ProviderLists } from "../src/catalog/ProviderLists.ts"
 import * as Migrations from "../src/database/Migrations.ts"
+import { CreditAlerts } from "../src/events/CreditAlerts.ts"
+import { EventBus } from "../src/events/EventBus.ts"
+import * as LimitAlerts from "../src/events/LimitAlerts.ts"
+import { WebhookDispatcher } from "../src/events/WebhookDispatcher.ts"
+import { Webhooks } from "../src/events/Webhooks.ts"
 import { Gateway } from "../src/Gateway.ts"
 import { Lifecycle } from "../src/health/Lifecycle.ts"
 import { AnonymousInference } from "../src/http/Access.ts"
@@ -46,12 +51,26 @@ import type { Secrets } from "./Secrets.ts"
 import type { Settings } from "./Settings.ts"
 import * as StripeSignatures from "./StripeSignatures.ts"
 import * as UndiciTransport from "./UndiciTransport.ts"
+import * as UndiciWebhookSender from "./UndiciWebhookSender.ts"
 
 /** The version that `/health` shows. @category models @since 0.1.0 */
 export const VERSION = "0.1.0"
 
 /** Milliseconds from the start until providers' lists of models are first read. */
 const FIRST_SYNC = 5_000
+
+/** Events, and the webhooks that they go to. */
+const events = (settings: Settings, secrets: Secrets) => {
+  const webhooks = Layer.unwrap(
+    Effect.map(Fernet.make(secrets.keyEncryptionKeys), (fernet) =>
+      Webhooks.layer({ fernet }).pipe(Layer.provideMerge(WebhookDispatcher.layer({ fernet })))
+    )
+  )
+  return Layer.mergeAll(webhooks, CreditAlerts.layer, LimitAlerts.layer).pipe(
+    Layer.provideMerge(EventBus.layer),
+    Layer.provide(UndiciWebhookSender.layer({ allowed: settings.webhookAllowedNetworks }))
+  )
+}
 
 /** Every service of the gateway; needs a database (`SqlClient`), a `CounterStore` and a `Broadcast`. @category layers @since 0.1.0 */
 export const services = (settings: Settings, secrets: Secrets, ledgerOptions: CommitterOptions) => {
@@ -86,6 +105,7 @@ export const services = (settings: Settings, secrets: Secrets, ledgerOptions: Co
   )
   return Gateway.layer.pipe(
     Layer.provideMerge(Layer.mergeAll(CatalogListing.layer, sync)),
+    Layer.provideMerge(events(settings, secrets)),
     Layer.provideMerge(Layer.mergeAll(failover, outcomes, limits, Idempotency.layer, billing)),
     Layer.provideMerge(identity),
     Layer.provideMerge(ledger),

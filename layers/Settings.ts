@@ -3,8 +3,10 @@
  *
  * @since 0.1.0
  */
-import { Config, Data, Effect, Option, Redacted } from "effect"
+import { Config, Data, Effect, Option, Redacted, Result } from "effect"
+import { IpNetwork } from "effect/net"
 import type { ProviderDefinition } from "../schemas/Provider.ts"
+import type { AllowedNetworks } from "../src/events/WebhookTarget.ts"
 import type { ProviderSettings } from "../src/providers/ProviderRegistry.ts"
 
 /** A setting that cannot be used: which, what it got and what it takes. @category errors @since 0.1.0 */
@@ -49,6 +51,9 @@ export interface Settings {
   readonly metricsToken: Redacted.Redacted | null
   /** Null: the Stripe route records nothing. */
   readonly stripeWebhookSecret: Redacted.Redacted | null
+  /** Networks of the operator's own that webhooks may go to. */
+  readonly webhookAllowedNetworks: AllowedNetworks
+  readonly requestLogRetentionDays: number
   readonly logLevel: "Trace" | "Debug" | "Info" | "Warn" | "Error" | "None"
   /** Null: pretty on a terminal, JSON elsewhere. */
   readonly logFormat: "pretty" | "json" | null
@@ -119,6 +124,18 @@ const fernetKeys = Effect.flatMap(raw("KEY_ENCRYPTION_KEY"), (value) => {
   return keys.every((key) => /^[A-Za-z0-9_-]{43}=?$/.test(key))
     ? Effect.succeed(keys.map((key) => Redacted.make(key)))
     : refuse("KEY_ENCRYPTION_KEY", "(redacted)", "32 bytes in base64url (44 characters); several separated by commas, newest first")
+})
+
+const networks = Effect.fnUntraced(function* (name: string) {
+  const value = yield* raw(name)
+  const found: Array<IpNetwork.IpNetwork> = []
+  for (const part of (value ?? "").split(",").map((text) => text.trim())) {
+    if (part === "") continue
+    const network = IpNetwork.fromString(part.includes("/") ? part : `${part}/${part.includes(":") ? 128 : 32}`)
+    if (Result.isFailure(network)) return yield* refuse(name, part, "networks such as 10.0.0.0/8 or fd00::/8, separated by commas")
+    found.push(network.success)
+  }
+  return found
 })
 
 const hashSecret = Effect.flatMap(raw("KEY_HASH_SECRET"), (value) => {
@@ -221,6 +238,8 @@ export const readForTools = Effect.fnUntraced(function* (
     shutdownGraceMs: yield* whole("SHUTDOWN_GRACE_MS", 30_000, 0, 3_600_000),
     metricsToken: yield* secret("METRICS_TOKEN"),
     stripeWebhookSecret: yield* secret("STRIPE_WEBHOOK_SECRET"),
+    webhookAllowedNetworks: yield* networks("WEBHOOK_ALLOWED_NETWORKS"),
+    requestLogRetentionDays: yield* whole("REQUEST_LOG_RETENTION_DAYS", 30, 1, 3_650),
     logLevel: yield* oneOf("LOG_LEVEL", "Info", ["Trace", "Debug", "Info", "Warn", "Error", "None"]),
     logFormat: yield* oneOf<"pretty" | "json" | "">("LOG_FORMAT", "", ["pretty", "json"]).pipe(
       Effect.map((format) => (format === "" ? null : format))

@@ -44,7 +44,8 @@ const wordsOf = (error: unknown): string => {
     if (!("code" in cause)) continue
     const code = String(cause.code)
     if (code in words) return words[code] ?? code
-    if (code.startsWith("ERR_TLS") || code.includes("CERT") || code.startsWith("ERR_SSL")) return `The TLS certificate was not accepted (${code}).`
+    if (code.startsWith("ERR_TLS") || code.includes("CERT") || code.startsWith("ERR_SSL"))
+      return `The TLS certificate was not accepted (${code}).`
     if (/TIMEOUT|TIMEDOUT/.test(code)) return "There was no answer in time."
   }
   return "The message could not be sent."
@@ -152,7 +153,6 @@ export const layer = (options: UndiciWebhookSenderOptions): Layer.Layer<WebhookS
           const url = WebhookTarget.readUrl(text, allowed)
           if (url._tag === "Failure") return url.failure
           const addresses = await resolve(WebhookTarget.hostOf(url.success))
-          // A name that nobody knows just now is judged when it is connected to.
           return WebhookTarget.judge(url.success, addresses, allowed)
         })
       return WebhookSender.of({ send: makeSend(agent, timeoutMs), judge })

@@ -52,6 +52,8 @@ export interface GatewayCall {
   readonly rid: string
   /** The caller's own id, for tracing only. */
   readonly clientRequestId: string | null
+  /** The status that a failure is answered with, for the request's row. */
+  readonly statusOf?: (error: GatewayError) => number
 }
 
 /** A whole answer, settled. @category models @since 0.1.0 */
@@ -233,9 +235,17 @@ const admit = Effect.fnUntraced(function* (line: Line, run: Run) {
   return { charge, failover: { request, candidates, maxTokens, log: run.log } }
 })
 
+const admitNoted = (line: Line, run: Run) => Effect.tapError(admit(line, run), (error) => Effect.sync(() => note(run)(error)))
+
+/** Writes down what a failure is answered with. */
+const note = (run: Run) => (error: GatewayError) => {
+  run.status = run.call.statusOf?.(error) ?? run.status
+}
+
 /** Ends a request that no provider answered: the caller's own mistake leaves nothing, a provider's fault a refund. */
 const refuse = (run: Run, charge: Charge.Charge) => (error: AllProvidersFailed) => {
   run.outcome = error.last !== null && isCallersMistake(error.last) ? "rejected" : "refunded"
+  note(run)(error)
   return Effect.andThen(charge.end(run.outcome === "rejected" ? { _tag: "Release" } : refund(run, error.message)), Effect.fail(error))
 }
 
@@ -251,7 +261,7 @@ const settle = (run: Run, charge: Charge.Charge, candidate: Candidate) => {
 
 const answer = Effect.fnUntraced(function* (line: Line, call: GatewayCall) {
   const run = yield* begin(line, call)
-  const admitted = yield* admit(line, run)
+  const admitted = yield* admitNoted(line, run)
   const { charge } = admitted
   const { candidate, events } = yield* line.failover.send(admitted.failover).pipe(
     Effect.flatMap((sent) =>
@@ -271,7 +281,7 @@ const answer = Effect.fnUntraced(function* (line: Line, call: GatewayCall) {
 
 const stream = Effect.fnUntraced(function* (line: Line, call: GatewayCall) {
   const run = yield* begin(line, call)
-  const admitted = yield* admit(line, run)
+  const admitted = yield* admitNoted(line, run)
   const { charge } = admitted
   const opened = yield* line.failover.stream(admitted.failover).pipe(Effect.catch(refuse(run, charge)))
   run.candidate = opened.candidate

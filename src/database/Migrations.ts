@@ -7,6 +7,7 @@ import { Effect, Layer, Schedule } from "effect"
 import { Migrator } from "effect/sql"
 import { createBilling } from "../billing/BillingSchema.ts"
 import { createCatalog } from "../catalog/CatalogSchema.ts"
+import { createEvents } from "../events/EventsSchema.ts"
 import { createIdentity } from "../identity/IdentitySchema.ts"
 import { createPlans } from "../identity/PlanSchema.ts"
 import { createLedger, extendLedger } from "../ledger/LedgerSchema.ts"
@@ -21,6 +22,7 @@ const run = Migrator.make({})({
     "0004_ledger": extendLedger,
     "0005_plans": createPlans,
     "0006_billing": createBilling,
+    "0007_events": createEvents,
     "0012_catalog": createCatalog
   })
 })

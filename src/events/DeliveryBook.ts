@@ -7,7 +7,7 @@
  *
  * @since 0.1.0
  */
-import { Effect, Redacted, Schema } from "effect"
+import { Array as Arr, Effect, Redacted, Schema } from "effect"
 import { SqlClient } from "effect/sql"
 import type { Fernet } from "../identity/Fernet.ts"
 
@@ -70,7 +70,8 @@ const waiting = `WITH RECURSIVE waiting (id) AS (
   ), ready AS (
     SELECT w.id FROM waiting JOIN webhooks w ON w.id = waiting.id`
 
-const isDue = "EXISTS (SELECT 1 FROM webhook_deliveries d WHERE d.webhook = w.id AND d.status = 'pending' AND d.next_at <= clock_timestamp())"
+const isDue =
+  "EXISTS (SELECT 1 FROM webhook_deliveries d WHERE d.webhook = w.id AND d.status = 'pending' AND d.next_at <= clock_timestamp())"
 const isFree = `(w.lease_until IS NULL OR w.lease_until < clock_timestamp()
   OR NOT EXISTS (SELECT 1 FROM ledger_nodes n WHERE n.id = w.lease_node AND n.state = 'live'))`
 
@@ -79,17 +80,17 @@ export const make = (fernet: Fernet) =>
   Effect.map(SqlClient.SqlClient, (sql) => {
     const number = (value: number) => String(Math.round(value))
 
+    // A secret under a key that is gone keeps no other waiting.
+    const readable = (token: string) => Effect.option(fernet.decrypt(token))
+
     const open = (row: (typeof Taken.Type)[number]) =>
       Effect.map(
-        // A secret under a key that is gone keeps no other endpoint waiting.
-        Effect.catch(Effect.forEach(row.previous === null ? [row.secret] : [row.secret, row.previous], fernet.decrypt), () =>
-          Effect.succeed<ReadonlyArray<string>>([])
-        ),
+        Effect.forEach(row.previous === null ? [row.secret] : [row.secret, row.previous], readable),
         (secrets): TakenEndpoint => ({
           id: row.id,
           url: row.url,
           failing: row.failing,
-          secrets: secrets.map((secret) => Redacted.make(secret))
+          secrets: Arr.getSomes(secrets).map((secret) => Redacted.make(secret))
         })
       )
 

@@ -47,7 +47,10 @@ const FORGET_AT_ONCE = 500
 const PAUSES = [1_000, 5_000, 30_000, 300_000, 1_800_000]
 const JITTER = 0.2
 
-const attempts = Metric.counter("sluice_webhook_attempts_total", { description: "Attempts to deliver a webhook, by result", incremental: true })
+const attempts = Metric.counter("sluice_webhook_attempts_total", {
+  description: "Attempts to deliver a webhook, by result",
+  incremental: true
+})
 
 /** What is asked for by a status that is no success. */
 const refusal = (status: number): string =>
@@ -113,7 +116,10 @@ const make = Effect.fnUntraced(function* (
       return Effect.andThen(Effect.ignore(book.leave(node, endpoint.id)), wake.open)
     })
     const served = Effect.catch(serve(node, endpoint), told("Webhooks could not be delivered"))
-    return Effect.forkIn(Effect.onExit(served, () => left), scope)
+    return Effect.forkIn(
+      Effect.onExit(served, () => left),
+      scope
+    )
   }
 
   const take = Effect.fnUntraced(function* (failing: boolean, limit: number) {
@@ -141,7 +147,9 @@ const make = Effect.fnUntraced(function* (
       })
     )
   )
-  yield* Effect.forkScoped(Effect.forever(Effect.andThen(Effect.sleep("1 hour"), Effect.catch(forget, told("Events could not be forgotten")))))
+  yield* Effect.forkScoped(
+    Effect.forever(Effect.andThen(Effect.sleep("1 hour"), Effect.catch(forget, told("Events could not be forgotten"))))
+  )
   return WebhookDispatcher.of({ wake: wake.open })
 })
 

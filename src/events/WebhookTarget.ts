@@ -89,6 +89,8 @@ export const readUrl = (text: string, allowed: AllowedNetworks): Result.Result<U
 
 /** What is wrong with where a URL's host leads, in words for who gave it; null when nothing is. @category predicates @since 0.1.0 */
 export const judge = (url: URL, addresses: ReadonlyArray<string>, allowed: AllowedNetworks): string | null => {
-  if (addresses.every((address) => mayConnect(url.protocol, address, allowed))) return null
+  // A name that nobody knows just now is judged again when it is connected to; by `http:` it has to be the operator's own.
+  if (addresses.every((address) => mayConnect(url.protocol, address, allowed)) && (addresses.length > 0 || url.protocol === "https:"))
+    return null
   return url.protocol === "http:" ? "The URL must start with https://." : "The URL leads to an address that is not of the public internet."
 }

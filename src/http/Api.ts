@@ -11,6 +11,7 @@ import { NegotiatedLimits, PlanId } from "../../schemas/Plan.ts"
 import { ById, failures, json, listOf, PageQuery, Row } from "./ApiShapes.ts"
 import { CatalogApi } from "./CatalogApi.ts"
 import { InferenceApi } from "./InferenceApi.ts"
+import { WebhookApi } from "./WebhookApi.ts"
 
 /** `POST /admin/users`. @category schemas @since 0.1.0 */
 export const NewUser = Schema.Struct({
@@ -95,5 +96,5 @@ const Operations = HttpApiGroup.make("operations").add(
 
 /** @category models @since 0.1.0 */
 export const Api = HttpApi.make("sluice")
-  .add(InferenceApi, CatalogApi, Account, Operator, Operations)
+  .add(InferenceApi, CatalogApi, Account, Operator, Operations, WebhookApi)
   .annotateMerge(OpenApi.annotations({ title: "Sluice", description: "An AI inference gateway: one key, every model, one bill." }))

@@ -8,6 +8,7 @@ import type { LedgerError } from "../../schemas/LedgerEntry.ts"
 import * as Money from "../../schemas/Money.ts"
 import { isCallersMistake, type ProviderError } from "../../schemas/Provider.ts"
 import type { CatalogError } from "../catalog/Catalog.ts"
+import type { WebhooksError } from "../events/Webhooks.ts"
 import type { GatewayError } from "../Gateway.ts"
 import type { AccountsError } from "../identity/AccountsError.ts"
 import type { IdentityError } from "../identity/Identity.ts"
@@ -157,6 +158,22 @@ export const fromAccounts = (error: AccountsError): ApiError => {
       return invalid(error.detail, "email")
     case "invalid_input":
       return invalid(error.detail)
+    case "unavailable":
+      return make(503, "SERVICE_UNAVAILABLE", "The database did not answer. Try again shortly.")
+  }
+}
+
+/** @category conversions @since 0.1.0 */
+export const fromWebhooks = (error: WebhooksError): ApiError => {
+  switch (error.reason) {
+    case "not_found":
+      return notFound(error.detail)
+    case "invalid_url":
+      return invalid(error.detail, "url")
+    case "too_many":
+      return invalid(error.detail, null, "LIMIT_REACHED")
+    case "disabled":
+      return make(409, "WEBHOOK_DISABLED", error.detail)
     case "unavailable":
       return make(503, "SERVICE_UNAVAILABLE", "The database did not answer. Try again shortly.")
   }

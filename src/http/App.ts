@@ -20,11 +20,19 @@ import { IpGate } from "./IpGate.ts"
 import * as OperationsRoutes from "./OperationsRoutes.ts"
 import * as OperatorRoutes from "./OperatorRoutes.ts"
 import { clientRequestId, RequestIds, TrustedProxies } from "./RequestContext.ts"
+import * as WebhookRoutes from "./WebhookRoutes.ts"
 
 /** The routes, to be mounted in any Effect HTTP server; `/openapi.json` and `/docs` among them. @category layers @since 0.1.0 */
 export const routes = Layer.mergeAll(
   HttpApiBuilder.layer(Api, { openapiPath: "/openapi.json" }).pipe(
-    Layer.provide([InferenceRoutes.layer, CatalogRoutes.layer, AccountRoutes.layer, OperatorRoutes.layer, OperationsRoutes.layer])
+    Layer.provide([
+      InferenceRoutes.layer,
+      CatalogRoutes.layer,
+      AccountRoutes.layer,
+      OperatorRoutes.layer,
+      OperationsRoutes.layer,
+      WebhookRoutes.layer
+    ])
   ),
   HttpApiScalar.layer(Api, { path: "/docs" })
 )

@@ -11,7 +11,7 @@ import type { InferenceRequest } from "../../schemas/Inference.ts"
 import * as Money from "../../schemas/Money.ts"
 import { estimateTokens, totalTokens } from "../../schemas/Usage.ts"
 import { Catalog } from "../catalog/Catalog.ts"
-import { Gateway, type GatewayCall } from "../Gateway.ts"
+import { Gateway, type GatewayCall, type GatewayError } from "../Gateway.ts"
 import { Identity } from "../identity/Identity.ts"
 import { KeyHasher } from "../identity/KeyHasher.ts"
 import { Idempotency } from "../ledger/Idempotency.ts"
@@ -30,6 +30,8 @@ import { RequestIds } from "./RequestContext.ts"
 /** What a request may use, for the token limits: its prompt, and the output it asked for. */
 const expectedTokens = (request: InferenceRequest): number =>
   estimateTokens(request.promptCharacters) + (request.maxTokens ?? 0) * request.choices
+
+const statusOf = (error: GatewayError): number => ApiError.fromGateway(error).status
 
 const encoder = new TextEncoder()
 
@@ -155,7 +157,7 @@ export const make = Effect.gen(function* () {
     const refuse = (error: ApiError.ApiError) =>
       Effect.as(keeping.failed, HttpServerResponse.setHeaders(edge.refuse(error, clientId ?? id), headers))
     if (refused !== null) return yield* refuse(refused)
-    const call = { caller, request, rid: keeping.rid, clientRequestId: clientId }
+    const call = { caller, request, rid: keeping.rid, clientRequestId: clientId, statusOf }
     const exchange: Exchange = { edge, http, call, keeping, requestId: id, createdAt: Math.floor(now / 1_000), headers, count }
     const answer = request.stream ? streamed(gateway, exchange) : whole(gateway, exchange)
     return yield* Effect.catch(answer, (error) => {

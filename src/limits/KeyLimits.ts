@@ -5,6 +5,7 @@
  */
 import { Cause, Clock, Context, Effect, Latch, Layer, Metric, Random, Schema, type Scope } from "effect"
 import type { Caller } from "../../schemas/Account.ts"
+import { type Approach, ApproachWatch } from "./Approach.ts"
 import type { Counted, Counter, Place } from "./Counter.ts"
 import { CounterStore } from "./CounterStore.ts"
 import { type KeyWindow, LimitName, type Period, PLACE_TTL, periodOf, tokenWindows, windowsOf } from "./KeyWindows.ts"
@@ -47,6 +48,8 @@ export class KeyLimits extends Context.Service<
     readonly correct: (caller: Caller, difference: number, admittedAt: number) => Effect.Effect<void>
     /** Takes a request that was admitted out of the counts of requests: it was refused for what it asked. */
     readonly forget: (caller: Caller, admittedAt: number) => Effect.Effect<void>
+    /** Tells `listener` when a key has used most of a window, until the Scope closes. It must not wait or throw. */
+    readonly subscribe: (listener: (approach: Approach) => void) => Effect.Effect<void, never, Scope.Scope>
   }
 >()("sluice/limits/KeyLimits") {
   static readonly layer = Layer.effect(
@@ -126,6 +129,7 @@ const make = Effect.fnUntraced(function* (
   let period: Period = periodOf(yield* Clock.currentTimeMillis)
   const held = new Set<Place>()
   const anyHeld = Latch.makeUnsafe(false)
+  const watch = new ApproachWatch()
 
   const periodAt = (now: number): Period => {
     if (Math.floor(now / 60_000) !== period.minute) period = periodOf(now)
@@ -165,15 +169,19 @@ const make = Effect.fnUntraced(function* (
       anyHeld.openUnsafe()
       yield* Effect.addFinalizer(() => leave(place))
     }
+    watch.look(caller, windows, counted.counts)
     return { view: viewOf(windows, counted.counts, velocity), refused }
   }, Effect.uninterruptible)
 
   const correct = Effect.fnUntraced(function* (caller: Caller, difference: number, admittedAt: number) {
     if (difference === 0) return
     const at = difference > 0 ? yield* Clock.currentTimeMillis : admittedAt
-    const counters = tokenWindows(caller, difference, periodOf(at)).map(({ counter }) => counter)
+    const windows = tokenWindows(caller, difference, periodOf(at))
+    const counters = windows.map(({ counter }) => counter)
     if (counters.length === 0) return
-    yield* anyway(difference > 0 ? store.raise(counters.map((counter) => ({ ...counter, limit: null }))) : store.adjust(counters))
+    if (difference < 0) return yield* anyway(store.adjust(counters))
+    const raised = store.raise(counters.map((counter) => ({ ...counter, limit: null })))
+    yield* anyway(Effect.map(raised, ({ counts }) => watch.look(caller, windows, counts)))
   })
 
   const forget = (caller: Caller, admittedAt: number) =>
@@ -200,5 +208,13 @@ const make = Effect.fnUntraced(function* (
   })
   yield* Effect.forkScoped(Effect.forever(renew))
 
-  return KeyLimits.of({ admit, correct, forget })
+  const subscribe = (listener: (approach: Approach) => void) =>
+    Effect.acquireRelease(
+      Effect.sync(() => {
+        watch.listeners.add(listener)
+      }),
+      () => Effect.sync(() => watch.listeners.delete(listener))
+    )
+
+  return KeyLimits.of({ admit, correct, forget, subscribe })
 })
