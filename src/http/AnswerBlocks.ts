@@ -22,6 +22,18 @@ export interface Blocks {
   readonly safety: Safety | null
 }
 
+/**
+ * Why an answer was stopped or refused, in one form whatever the provider said of it; null where nothing was.
+ *
+ * @category accessors
+ * @since 0.1.0
+ */
+export const safetyOf = (reason: FinishReason, told: Safety | null | undefined, refused: boolean): Safety | null => {
+  if (told !== null && told !== undefined) return told
+  if (refused) return { blocked: true, categories: ["refusal"] }
+  return reason === "content_filter" ? { blocked: true, categories: [] } : null
+}
+
 /** The log probabilities of a piece of text, as OpenAI lists them. @category accessors @since 0.1.0 */
 export const logprobsOf = (value: Json | undefined, of: "content" | "refusal" = "content"): ReadonlyArray<Json> => {
   if (typeof value !== "object" || value === null || !("content" in value || "refusal" in value)) return []
@@ -71,5 +83,6 @@ export const foldBlocks = (events: ReadonlyArray<InferenceEvent>, choice = 0): B
         break
     }
   }
-  return { blocks, ...end }
+  const refused = blocks.some((block) => block._tag === "Refusal")
+  return { blocks, ...end, safety: safetyOf(end.reason, end.safety, refused) }
 }

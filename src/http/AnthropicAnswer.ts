@@ -6,7 +6,7 @@
 import type { FinishReason, InferenceEvent, Safety } from "../../schemas/Inference.ts"
 import * as Json from "../../schemas/Json.ts"
 import type { Usage } from "../../schemas/Usage.ts"
-import { type AnswerBlock, foldBlocks } from "./AnswerBlocks.ts"
+import { type AnswerBlock, foldBlocks, safetyOf } from "./AnswerBlocks.ts"
 import { ToolCallOrder } from "./ToolCallOrder.ts"
 
 /** @category models @since 0.1.0 */
@@ -63,7 +63,7 @@ const encodeBlock = (block: AnswerBlock) => {
   }
 }
 
-const safetyOf = (safety: Safety | null) => (safety === null ? {} : { safety })
+const safetyField = (safety: Safety | null) => (safety === null ? {} : { safety })
 
 const message = (head: MessageHead, usage: Usage) => ({
   id: head.id,
@@ -85,7 +85,7 @@ export const encodeAnswer = (events: ReadonlyArray<InferenceEvent>, head: Messag
     content: blocks.filter((block) => block._tag !== "Text" || block.text !== "").map(encodeBlock),
     stop_reason: stopReason(reason, stopSequence),
     stop_sequence: stopSequence,
-    ...safetyOf(safety)
+    ...safetyField(safety)
   }
 }
 
@@ -109,6 +109,7 @@ export class MessageEncoder {
   private begun = false
   private open: Opened = null
   private index = -1
+  private refused = false
   private finish: Extract<InferenceEvent, { _tag: "Finish" }> | null = null
 
   constructor(head: MessageHead, usage: () => Usage) {
@@ -131,7 +132,7 @@ export class MessageEncoder {
       stop_reason: stopReason(reason, stopSequence),
       stop_sequence: stopSequence,
       stop_details: null,
-      ...safetyOf(safety)
+      ...safetyField(safetyOf(reason, safety, this.refused))
     }
     return this.begin() + this.close() + event("message_delta", { delta, usage: encodeUsage(this.usage()) }) + event("message_stop", {})
   }
@@ -147,6 +148,7 @@ export class MessageEncoder {
       case "Text":
       case "Refusal":
         if (piece.text === "") return ""
+        this.refused ||= piece._tag === "Refusal"
         return this.opening("text", { type: "text", text: "", citations: null }) + this.delta({ type: "text_delta", text: piece.text })
       case "Reasoning":
         return this.thought(piece)

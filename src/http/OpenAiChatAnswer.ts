@@ -1,17 +1,25 @@
 /**
- * Writes answers in the OpenAI chat protocol: one JSON object, or chunks of an event stream.
+ * Writes answers in the OpenAI chat protocol, whole.
  *
  * @since 0.1.0
  */
-import type { InferenceEvent } from "../../schemas/Inference.ts"
+import type { FinishReason, InferenceEvent, Safety } from "../../schemas/Inference.ts"
 import type { Json } from "../../schemas/Json.ts"
 import type { Usage } from "../../schemas/Usage.ts"
+import { type AnswerBlock, foldBlocks, logprobsOf } from "./AnswerBlocks.ts"
 
 /** What every chunk of an answer repeats. `created` in Unix seconds, `model` the canonical id. @category models @since 0.1.0 */
 export interface AnswerHead {
   readonly id: string
   readonly created: number
   readonly model: string
+}
+
+/** What the request says about the form of its answer. @category models @since 0.1.0 */
+export interface AnswerForm {
+  /** `functions` instead of `tools`: a call is a `function_call`. */
+  readonly legacyFunctions: boolean
+  readonly logprobs: boolean
 }
 
 /** The public id of an answer, from the server's id of the request. @category constructors @since 0.1.0 */
@@ -30,194 +38,98 @@ export const encodeUsage = (usage: Usage) => {
   }
 }
 
-interface ToolCall {
-  readonly id: string
-  readonly name: string
-  arguments: string
+/** Said where log probabilities were asked for and the provider gave none. @category encoding @since 0.1.0 */
+export const NO_LOGPROBS = "`logprobs` is null: the provider of this answer gives no log probabilities."
+
+/** A closed thought, in OpenRouter's form, to be sent back with the message. @category encoding @since 0.1.0 */
+export const thoughtDetail = (index: number, text: string, signature: string) => ({ type: "reasoning.text", index, text, signature })
+
+/** A thought that only its provider can read. @category encoding @since 0.1.0 */
+export const sealedDetail = (index: number, data: string) => ({ type: "reasoning.encrypted", index, data })
+
+/** What a provider wants back with a tool call, in the form of Google's own OpenAI-compatible API. @category encoding @since 0.1.0 */
+export const signedCall = (signature: string | null | undefined) =>
+  signature === null || signature === undefined ? {} : { extra_content: { google: { thought_signature: signature } } }
+
+/** @category encoding @since 0.1.0 */
+export const safetyField = (safety: Safety | null) => (safety === null ? {} : { safety })
+
+/** @category encoding @since 0.1.0 */
+export const finishReason = (reason: FinishReason, form: AnswerForm): string =>
+  reason === "tool_calls" && form.legacyFunctions ? "function_call" : reason
+
+const detailsOf = (blocks: ReadonlyArray<AnswerBlock>) => {
+  const thoughts = blocks.filter((block) => block._tag === "Thought" || block._tag === "Redacted")
+  const details = thoughts.flatMap((block, index): ReadonlyArray<object> => {
+    if (block._tag === "Redacted") return [sealedDetail(index, block.data)]
+    return block.signature === null ? [] : [thoughtDetail(index, block.text, block.signature)]
+  })
+  return details.length === 0 ? {} : { reasoning_details: details }
 }
 
-interface Choice {
-  content: string | null
-  refusal: string | null
-  reasoning: string
-  readonly tools: Map<number, ToolCall>
-  readonly logprobs: Array<Json>
-  readonly refusalLogprobs: Array<Json>
-  hasLogprobs: boolean
-  finish: string
-}
-
-const isList = (value: Json | undefined): value is ReadonlyArray<Json> => Array.isArray(value)
-
-const listAt = (value: Json, key: string): ReadonlyArray<Json> => {
-  if (typeof value !== "object" || value === null || isList(value)) return []
-  const list = value[key]
-  return isList(list) ? list : []
-}
-
-const fold = (events: ReadonlyArray<InferenceEvent>): ReadonlyArray<readonly [number, Choice]> => {
-  const choices = new Map<number, Choice>()
-  const at = (index: number): Choice => {
-    const known = choices.get(index)
-    if (known !== undefined) return known
-    const fresh = {
-      content: null,
-      refusal: null,
-      reasoning: "",
-      tools: new Map(),
-      logprobs: [],
-      refusalLogprobs: [],
-      hasLogprobs: false,
-      finish: "stop"
-    }
-    choices.set(index, fresh)
-    return fresh
+const callsOf = (blocks: ReadonlyArray<AnswerBlock>, form: AnswerForm) => {
+  const calls = blocks.filter((block) => block._tag === "ToolCall")
+  const [first] = calls
+  if (first === undefined) return {}
+  if (form.legacyFunctions) return { function_call: { name: first.name, arguments: first.arguments } }
+  return {
+    tool_calls: calls.map((call) => ({
+      id: call.id,
+      type: "function",
+      function: { name: call.name, arguments: call.arguments },
+      ...signedCall(call.signature)
+    }))
   }
+}
+
+/** The texts of one kind, joined; null where there is none. */
+const said = (blocks: ReadonlyArray<AnswerBlock>, kind: "Text" | "Refusal" | "Thought"): string | null => {
+  const texts = blocks.flatMap((block) => (block._tag === kind ? [block.text] : []))
+  return texts.length === 0 ? null : texts.join("")
+}
+
+const logprobsAt = (events: ReadonlyArray<InferenceEvent>, choice: number) => {
+  const given: Array<Json> = []
   for (const event of events) {
-    if (event._tag === "Usage" || event._tag === "Data") continue
-    const choice = at(event.choice)
-    switch (event._tag) {
-      case "Text":
-        choice.content = (choice.content ?? "") + event.text
-        if (event.logprobs !== undefined) {
-          choice.hasLogprobs = true
-          choice.logprobs.push(...listAt(event.logprobs, "content"))
-          choice.refusalLogprobs.push(...listAt(event.logprobs, "refusal"))
-        }
-        break
-      case "Refusal":
-        choice.refusal = (choice.refusal ?? "") + event.text
-        break
-      case "Reasoning":
-        choice.reasoning += event.text
-        break
-      case "ToolCallStart":
-        choice.tools.set(event.index, { id: event.id, name: event.name, arguments: "" })
-        break
-      case "ToolCallArguments": {
-        const call = choice.tools.get(event.index)
-        if (call !== undefined) call.arguments += event.text
-        break
-      }
-      case "Finish":
-        choice.finish = event.reason
-        break
-    }
+    if (event._tag === "Text" && event.choice === choice && event.logprobs !== undefined) given.push(event.logprobs)
   }
-  return [...choices.entries()].sort(([a], [b]) => a - b)
+  if (given.length === 0) return null
+  const refusal = given.flatMap((value) => logprobsOf(value, "refusal"))
+  return { content: given.flatMap((value) => logprobsOf(value)), refusal: refusal.length === 0 ? null : refusal }
 }
 
-const encodeChoice = ([index, choice]: readonly [number, Choice]) => {
-  const calls = [...choice.tools.entries()].sort(([a], [b]) => a - b).map(([, call]) => call)
-  const tools = calls.map((call) => ({ id: call.id, type: "function", function: { name: call.name, arguments: call.arguments } }))
+const encodeChoice = (events: ReadonlyArray<InferenceEvent>, index: number, form: AnswerForm) => {
+  const { blocks, reason, safety } = foldBlocks(events, index)
+  const reasoning = said(blocks, "Thought")
   return {
     index,
     message: {
       role: "assistant",
-      content: choice.content,
-      refusal: choice.refusal,
-      ...(choice.reasoning === "" ? {} : { reasoning_content: choice.reasoning }),
-      ...(tools.length === 0 ? {} : { tool_calls: tools })
+      content: said(blocks, "Text"),
+      refusal: said(blocks, "Refusal"),
+      ...(reasoning === null || reasoning === "" ? {} : { reasoning_content: reasoning }),
+      ...detailsOf(blocks),
+      ...callsOf(blocks, form)
     },
-    logprobs: choice.hasLogprobs
-      ? { content: choice.logprobs, refusal: choice.refusalLogprobs.length === 0 ? null : choice.refusalLogprobs }
-      : null,
-    finish_reason: choice.finish
+    logprobs: logprobsAt(events, index),
+    finish_reason: finishReason(reason, form),
+    ...safetyField(safety)
   }
 }
 
 /** A whole answer as a `chat.completion`. @category encoding @since 0.1.0 */
-export const encodeAnswer = (events: ReadonlyArray<InferenceEvent>, head: AnswerHead & { readonly usage: Usage }) => ({
-  id: head.id,
-  object: "chat.completion",
-  created: head.created,
-  model: head.model,
-  choices: fold(events).map(encodeChoice),
-  usage: encodeUsage(head.usage)
-})
-
-const DONE = "data: [DONE]\n\n"
-
-/**
- * Writes the chunks of one stream, one string for each batch. Each choice begins with the role and has one finish reason;
- * usage comes last, when asked for, and `[DONE]` once.
- *
- * @category encoding
- * @since 0.1.0
- */
-export class ChunkEncoder {
-  private readonly prefix: string
-  private readonly suffix: string
-  private readonly includeUsage: boolean
-  private readonly begun = new Set<number>()
-  private readonly finished = new Set<number>()
-
-  constructor(options: AnswerHead & { readonly includeUsage: boolean }) {
-    this.includeUsage = options.includeUsage
-    // The head of every chunk is the same text: made once, not serialised for each.
-    const head = JSON.stringify({ id: options.id, object: "chat.completion.chunk", created: options.created, model: options.model })
-    this.prefix = `data: ${head.slice(0, -1)},"choices":[`
-    this.suffix = options.includeUsage ? `],"usage":null}\n\n` : "]}\n\n"
-  }
-
-  encode(batch: ReadonlyArray<InferenceEvent>): string {
-    let text = ""
-    for (const event of batch) {
-      if (event._tag === "Usage" || event._tag === "Data" || this.finished.has(event.choice)) continue
-      if (event._tag === "Finish") {
-        text += this.open(event.choice) + this.chunk(event.choice, "{}", `"${event.reason}"`)
-        this.finished.add(event.choice)
-        continue
-      }
-      const delta = deltaOf(event)
-      if (this.begun.has(event.choice)) text += this.chunk(event.choice, JSON.stringify(delta), "null", event)
-      else {
-        this.begun.add(event.choice)
-        text += this.chunk(
-          event.choice,
-          JSON.stringify({ role: "assistant", ...("content" in delta ? {} : { content: null }), ...delta }),
-          "null",
-          event
-        )
-      }
-    }
-    return text
-  }
-
-  /** The end of a whole stream. */
-  end(usage: Usage): string {
-    if (!this.includeUsage) return DONE
-    return `${this.prefix}],"usage":${JSON.stringify(encodeUsage(usage))}}\n\n${DONE}`
-  }
-
-  /** The end of a broken one: the error as an event, no finish reason. */
-  error(body: { readonly error: object }): string {
-    return `data: ${JSON.stringify(body)}\n\n${DONE}`
-  }
-
-  private open(choice: number): string {
-    if (this.begun.has(choice)) return ""
-    this.begun.add(choice)
-    return this.chunk(choice, '{"role":"assistant","content":""}', "null")
-  }
-
-  private chunk(choice: number, delta: string, finish: string, event?: InferenceEvent): string {
-    const logprobs = event?._tag === "Text" && event.logprobs !== undefined ? JSON.stringify(event.logprobs) : "null"
-    return `${this.prefix}{"index":${choice},"delta":${delta},"logprobs":${logprobs},"finish_reason":${finish}}${this.suffix}`
-  }
-}
-
-const deltaOf = (event: Exclude<InferenceEvent, { _tag: "Usage" | "Finish" | "Data" }>) => {
-  switch (event._tag) {
-    case "Text":
-      return { content: event.text }
-    case "Refusal":
-      return { refusal: event.text }
-    case "Reasoning":
-      return { reasoning_content: event.text }
-    case "ToolCallStart":
-      return { tool_calls: [{ index: event.index, id: event.id, type: "function", function: { name: event.name, arguments: "" } }] }
-    case "ToolCallArguments":
-      return { tool_calls: [{ index: event.index, function: { arguments: event.text } }] }
+export const encodeAnswer = (events: ReadonlyArray<InferenceEvent>, head: AnswerHead & { readonly usage: Usage }, form: AnswerForm) => {
+  const indexes = new Set<number>()
+  for (const event of events) if (event._tag !== "Usage" && event._tag !== "Data") indexes.add(event.choice)
+  const choices = [...indexes].sort((a, b) => a - b).map((index) => encodeChoice(events, index, form))
+  const lacks = form.logprobs && choices.some((choice) => choice.logprobs === null)
+  return {
+    id: head.id,
+    object: "chat.completion",
+    created: head.created,
+    model: head.model,
+    choices,
+    usage: encodeUsage(head.usage),
+    ...(lacks ? { notes: [NO_LOGPROBS] } : {})
   }
 }

@@ -66,35 +66,57 @@ const partsOf = (content: Json.Json | undefined): ReadonlyArray<Part> => {
 const isText = (part: Part): part is TextPart => part._tag === "Text"
 const isReadable = (part: Part): part is TextPart | ImagePart => part._tag === "Text" || part._tag === "Image"
 
-const toolCallsOf = (message: Json.JsonObject): ReadonlyArray<Part> => {
+/** What a provider wants back with a tool call, in the form of Google's own OpenAI-compatible API. */
+const signatureOf = (call: Json.JsonObject): { readonly signature?: string } => {
+  const extra = Json.isObject(call["extra_content"]) ? call["extra_content"]["google"] : undefined
+  const signature = Json.isObject(extra) ? Json.string(extra["thought_signature"]) : null
+  return signature === null ? {} : { signature }
+}
+
+/** `legacyId` names the call of a `function_call`, which has no id of its own. */
+const toolCallsOf = (message: Json.JsonObject, legacyId: string): ReadonlyArray<Part> => {
   const calls = message["tool_calls"]
   const legacy = message["function_call"]
-  const all = Json.isArray(calls) ? calls : Json.isObject(legacy) ? [{ id: "call_0", function: legacy }] : []
+  const all = Json.isArray(calls) ? calls : Json.isObject(legacy) ? [{ id: legacyId, function: legacy }] : []
   return all.flatMap((call, position): ReadonlyArray<Part> => {
     const fn = Json.isObject(call) ? call["function"] : undefined
     if (!Json.isObject(call) || !Json.isObject(fn)) return []
-    const id = Json.string(call["id"]) ?? `call_${position}`
-    return [{ _tag: "ToolCall", id, name: Json.string(fn["name"]) ?? "", arguments: Json.string(fn["arguments"]) ?? "{}" }]
+    const id = Json.string(call["id"]) ?? `${legacyId}_${position}`
+    const name = Json.string(fn["name"]) ?? ""
+    return [{ _tag: "ToolCall", id, name, arguments: Json.string(fn["arguments"]) ?? "{}", ...signatureOf(call) }]
   })
 }
 
+/** Thoughts with what their provider wants back, in OpenRouter's form; one of another form says nothing here. */
+const detailOf = (detail: Json.Json): ReadonlyArray<Part> => {
+  if (!Json.isObject(detail)) return []
+  const data = detail["type"] === "reasoning.encrypted" ? Json.string(detail["data"]) : null
+  if (data !== null) return [{ _tag: "Reasoning", text: "", signature: null, redacted: data }]
+  const text = detail["type"] === "reasoning.text" ? Json.string(detail["text"]) : null
+  return text === null ? [] : [{ _tag: "Reasoning", text, signature: Json.string(detail["signature"]), redacted: null }]
+}
+
 const thoughtsOf = (message: Json.JsonObject): ReadonlyArray<Part> => {
+  const details = message["reasoning_details"]
+  const known = Json.isArray(details) ? details.flatMap(detailOf) : []
+  if (known.length > 0) return known
   const text = Json.string(message["reasoning_content"]) ?? Json.string(message["reasoning"])
   return text === null || text === ""
     ? []
     : [{ _tag: "Reasoning", text, signature: Json.string(message["reasoning_signature"]), redacted: null }]
 }
 
-const turnOf = (message: Json.JsonObject): Turn => {
+/** `calls`: how many a `function_call` has made before. */
+const turnOf = (message: Json.JsonObject, calls: number): Turn => {
   switch (message["role"]) {
     case "assistant":
       return {
         role: "assistant",
-        parts: [...thoughtsOf(message), ...partsOf(message["content"] ?? message["refusal"]), ...toolCallsOf(message)]
+        parts: [...thoughtsOf(message), ...partsOf(message["content"] ?? message["refusal"]), ...toolCallsOf(message, `call_${calls}`)]
       }
     case "tool":
     case "function": {
-      const id = Json.string(message["tool_call_id"]) ?? "call_0"
+      const id = Json.string(message["tool_call_id"]) ?? `call_${calls - 1}`
       return { role: "user", parts: [{ _tag: "ToolResult", id, parts: partsOf(message["content"]).filter(isReadable), isError: false }] }
     }
     default:
@@ -187,6 +209,15 @@ const foreignOf = (body: Json.JsonObject): Conversation["foreign"] => {
   ]
 }
 
+const readTurns = (messages: ReadonlyArray<Json.JsonObject>): ReadonlyArray<Turn> => {
+  let calls = 0
+  return messages.map((message) => {
+    const turn = turnOf(message, calls)
+    if (Json.isObject(message["function_call"])) calls++
+    return turn
+  })
+}
+
 /** @category decoding @since 0.1.0 */
 export const toConversation = (body: Json.JsonObject): Conversation => {
   const messages = (Json.isArray(body["messages"]) ? body["messages"] : []).filter(Json.isObject)
@@ -194,7 +225,7 @@ export const toConversation = (body: Json.JsonObject): Conversation => {
   const tools = body["tools"] ?? body["functions"]
   return {
     system: messages.filter(isSystem).flatMap((message) => partsOf(message["content"]).filter(isText)),
-    turns: messages.filter((message) => !isSystem(message)).map(turnOf),
+    turns: readTurns(messages.filter((message) => !isSystem(message))),
     tools: Json.isArray(tools) ? tools.flatMap(toolOf) : [],
     toolChoice: toolChoiceOf(body["tool_choice"] ?? body["function_call"]),
     parallelToolCalls: typeof body["parallel_tool_calls"] === "boolean" ? body["parallel_tool_calls"] : null,

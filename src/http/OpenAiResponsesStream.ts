@@ -6,7 +6,7 @@
 import type { InferenceEvent } from "../../schemas/Inference.ts"
 import type { Json } from "../../schemas/Json.ts"
 import type { Usage } from "../../schemas/Usage.ts"
-import { logprobsOf } from "./AnswerBlocks.ts"
+import { logprobsOf, safetyOf } from "./AnswerBlocks.ts"
 import type { ApiError } from "./ApiError.ts"
 import {
   type Call,
@@ -51,6 +51,7 @@ export class ResponseEncoder {
   private sequence = 0
   private begun = false
   private open: Open | null = null
+  private refused = false
   private finish: Extract<InferenceEvent, { _tag: "Finish" }> | null = null
 
   constructor(head: ResponseHead, usage: () => Usage) {
@@ -69,7 +70,7 @@ export class ResponseEncoder {
 
   end(): string {
     const reason = this.finish?.reason ?? "stop"
-    const ending = { reason, safety: this.finish?.safety ?? null }
+    const ending = { reason, safety: safetyOf(reason, this.finish?.safety, this.refused) }
     const text = this.begin() + this.close()
     const response = encodeResponse(this.head, this.output, ending, this.usage())
     return text + this.event(incompleteReason(reason) === null ? "response.completed" : "response.incomplete", { response })
@@ -105,7 +106,9 @@ export class ResponseEncoder {
       case "Text":
         return piece.text === "" ? "" : this.said("text", piece.text, logprobsOf(piece.logprobs))
       case "Refusal":
-        return piece.text === "" ? "" : this.said("refusal", piece.text, [])
+        if (piece.text === "") return ""
+        this.refused = true
+        return this.said("refusal", piece.text, [])
       case "Reasoning":
         return this.thought(piece)
       case "ToolCallStart": {
