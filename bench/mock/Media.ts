@@ -54,9 +54,10 @@ const transcription = (script: Script, body: Body): object | string => {
     case "vtt":
       return `WEBVTT\n\n00:00:00.000 --> 00:00:03.000\n${text}\n\n`
     case "verbose_json": {
+      const heard = { seek: 0, tokens: [1, 2], temperature: 0, avg_logprob: -0.2, compression_ratio: 1.1, no_speech_prob: 0.01 }
       const segments = [
-        { id: 0, start: 0, end: 1.5, text: " Hello world." },
-        { id: 1, start: 1.5, end: 3723.004, text: " How are you?" }
+        { id: 0, start: 0, end: 1.5, text: " Hello world.", ...heard },
+        { id: 1, start: 1.5, end: 3723.004, text: " How are you?", ...heard }
       ]
       return { task: "transcribe", language: "english", ...duration, text, segments }
     }

@@ -39,17 +39,18 @@ const compose = (call: ProviderCall): { readonly words: ReadonlyArray<string>; r
   return bound !== null && words.length > bound ? { words: words.slice(0, bound), cut: true } : { words, cut: false }
 }
 
-const refuse = (message: string) =>
+const refuse = (message: string, param: string) =>
   new ProviderError({
     provider: "sandbox",
-    reason: new ProviderStatus({ status: 400, message, code: null, param: "max_tokens", retryAfterMs: null })
+    reason: new ProviderStatus({ status: 400, message, code: null, param, retryAfterMs: null })
   })
 
 /** Words of one answer, at most. */
 const MAX_WORDS = 100_000
 
 const answer = (call: ProviderCall): Effect.Effect<ReadonlyArray<Arr.NonEmptyReadonlyArray<InferenceEvent>>, ProviderError> => {
-  if ((call.request.maxTokens ?? 0) > MAX_WORDS) return Effect.fail(refuse(`The sandbox answers with at most ${MAX_WORDS} tokens.`))
+  if ((call.request.maxTokens ?? 0) > MAX_WORDS)
+    return Effect.fail(refuse(`The sandbox answers with at most ${MAX_WORDS} tokens.`, "max_tokens"))
   const { cut, words } = compose(call)
   const { choices, promptCharacters } = call.request
   const batches: Array<Arr.NonEmptyReadonlyArray<InferenceEvent>> = []
@@ -63,12 +64,15 @@ const answer = (call: ProviderCall): Effect.Effect<ReadonlyArray<Arr.NonEmptyRea
   return Effect.succeed(batches)
 }
 
+const answerMedia = (call: ProviderCall): Effect.Effect<ReadonlyArray<InferenceEvent>, ProviderError> =>
+  Effect.suspend(() => {
+    const refusal = SandboxMedia.refusal(call.request)
+    return refusal === null ? Effect.succeed(SandboxMedia.answer(call.request)) : Effect.fail(refuse(refusal, "dimensions"))
+  })
+
 /** @category constructors @since 0.1.0 */
 export const make = (): ProviderAdapter => ({
-  send: (call) =>
-    call.request.operation === "chat"
-      ? Effect.map(answer(call), (batches) => batches.flat())
-      : Effect.sync(() => SandboxMedia.answer(call.request)),
+  send: (call) => (call.request.operation === "chat" ? Effect.map(answer(call), (batches) => batches.flat()) : answerMedia(call)),
   stream: (call) => Effect.map(answer(call), (batches) => Stream.rechunk(Stream.fromArray(batches), 1)),
   unsupported: () => null,
   transformModelId: (_, canonicalId) => canonicalId,

@@ -9,9 +9,9 @@ import type * as Json from "../../schemas/Json.ts"
 import { estimateTokens, none } from "../../schemas/Usage.ts"
 import { type EmbeddingInput, inputsOf } from "../../schemas/wire/OpenAiEmbeddings.ts"
 
-/** Numbers of a vector where the caller asks for no other count, and at most. */
+/** Numbers of a vector where the caller asks for no other count, and of all vectors of an answer at most. */
 const DIMENSIONS = 256
-const MAX_DIMENSIONS = 3_072
+const MAX_NUMBERS = 1_000_000
 
 /** A vector of length 1: each character trigram (or token) pushes one place up or down, so that texts alike lie near each other. */
 const vectorOf = (input: EmbeddingInput, dimensions: number): ReadonlyArray<number> => {
@@ -24,7 +24,7 @@ const vectorOf = (input: EmbeddingInput, dimensions: number): ReadonlyArray<numb
     const place = (hash >>> 1) % dimensions
     places[place] = (places[place] ?? 0) + ((hash & 1) === 0 ? 1 : -1)
   }
-  const length = Math.hypot(...places)
+  const length = Math.sqrt(places.reduce((sum, value) => sum + value * value, 0))
   if (length === 0) places[0] = 1
   return Array.from(places, (value) => (length === 0 ? value : value / length))
 }
@@ -39,9 +39,19 @@ const DOT = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR42mNoAAAAggC
 
 const words = "the quick brown fox jumps over the lazy dog".split(" ")
 
-const embed = (request: InferenceRequest): Json.JsonObject => {
+const dimensionsOf = (request: InferenceRequest): number => {
   const wanted = request.body["dimensions"]
-  const dimensions = typeof wanted === "number" ? Math.min(wanted, MAX_DIMENSIONS) : DIMENSIONS
+  return typeof wanted === "number" ? wanted : DIMENSIONS
+}
+
+/** Why the sandbox does not do it: it works in the gateway's own process. @category predicates @since 0.1.0 */
+export const refusal = (request: InferenceRequest): string | null => {
+  const numbers = (inputsOf(request.body["input"])?.length ?? 0) * dimensionsOf(request)
+  return numbers > MAX_NUMBERS ? `The sandbox gives at most ${MAX_NUMBERS} numbers, not ${numbers}.` : null
+}
+
+const embed = (request: InferenceRequest): Json.JsonObject => {
+  const dimensions = dimensionsOf(request)
   const inputs = inputsOf(request.body["input"]) ?? []
   return { object: "list", data: inputs.map((input, index) => ({ object: "embedding", index, embedding: vectorOf(input, dimensions) })) }
 }
@@ -53,13 +63,9 @@ const draw = (request: InferenceRequest): Json.JsonObject => {
 
 const transcribe = (seconds: number): Json.JsonObject => {
   const text = Array.from({ length: Math.max(1, Math.floor(seconds)) }, (_, at) => words[at % words.length]).join(" ")
-  return {
-    task: "transcribe",
-    language: "english",
-    duration: seconds,
-    text,
-    segments: [{ id: 0, start: 0, end: seconds, text: ` ${text}` }]
-  }
+  const heard = { seek: 0, tokens: [], temperature: 0, avg_logprob: 0, compression_ratio: 1, no_speech_prob: 0 }
+  const segments = [{ id: 0, start: 0, end: seconds, text: ` ${text}`, ...heard }]
+  return { task: "transcribe", language: "english", duration: seconds, text, segments }
 }
 
 /** The whole answer of the sandbox to anything but a chat. @category answers @since 0.1.0 */

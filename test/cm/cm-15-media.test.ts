@@ -1,4 +1,6 @@
+import { createOpenAI } from "@ai-sdk/openai"
 import { assert, describe, it } from "@effect/vitest"
+import { embedMany, generateImage, transcribe } from "ai"
 import type { Script } from "../../bench/mock/Script.ts"
 import { house } from "../support/house.ts"
 import { assertCharged, assertUncharged, lastRequest, type Refusal, recording, sendForm } from "../support/media.ts"
@@ -393,6 +395,40 @@ describe("transcriptions", () => {
       await assertUncharged(our.server, customer, "1", "refund")
     })
   }
+
+  it("a caller who leaves while it is heard pays for what was sent", async () => {
+    const customer = await rich()
+    our.mock.script({ hang: "head" })
+    const leave = new AbortController()
+    const form = new FormData()
+    form.append("model", "whisper-1")
+    form.append("file", file)
+    const headers = { authorization: `Bearer ${customer.key}` }
+    const url = `${our.server.url}/v1/audio/transcriptions`
+    const gone = fetch(url, { method: "POST", signal: leave.signal, headers, body: form }).catch(() => null)
+    await eventually(() => assert.strictEqual(our.mock.calls().length, 1))
+    leave.abort()
+    await gone
+    await eventually(async () =>
+      assert.deepInclude(await lastRequest(our.server, customer), { outcome: "cancelled", cost_usd: "0.0006", usage_source: "estimated" })
+    )
+  })
+
+  it("the AI SDK embeds, draws and transcribes", async () => {
+    const customer = await rich()
+    const provider = createOpenAI({ baseURL: `${our.server.url}/v1`, apiKey: customer.key })
+    const { embeddings } = await embedMany({ model: provider.embedding("text-embedding-3-small"), values: ["one", "two"] })
+    assert.deepStrictEqual(embeddings[1]?.slice(0, 2), [1, 1.25])
+    const { images } = await generateImage({ model: provider.image("dall-e-3"), prompt: "a house", n: 2, size: "1024x1024" })
+    assert.strictEqual(images[1]?.base64, "aW1hZ2U=")
+    const { durationInSeconds, segments, text } = await transcribe({
+      model: provider.transcription("whisper-1"),
+      audio: new Uint8Array(900)
+    })
+    assert.strictEqual(text, "Hello world. How are you?")
+    assert.strictEqual(durationInSeconds, 12.34)
+    assert.strictEqual(segments[0]?.text.trim(), "Hello world.")
+  })
 
   const big = 25 * 1_024 * 1_024
   const mistakes: ReadonlyArray<readonly [string, ReadonlyArray<readonly [string, string | File]>, number, RegExp, string | null]> = [

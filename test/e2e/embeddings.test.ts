@@ -183,6 +183,16 @@ describe("the sandbox", () => {
     assert.strictEqual(heard.response.headers.get("x-sluice-cost-usd"), "0.0006")
   })
 
+  it("refuses more numbers than it can give without harm", async () => {
+    const { body, status } = await embed(await rich(), { model: "sandbox/embed", input: ["a", "b"], dimensions: 65_536 / 2 })
+    assert.strictEqual(status, 200)
+    assert.strictEqual(body.data[1]?.embedding.length, 32_768)
+    const many = Array.from({ length: 100 }, () => "a")
+    const refused = await embed(await rich(), { model: "sandbox/embed", input: many, dimensions: 65_536 })
+    assert.strictEqual(refused.status, 400)
+    assert.match(refused.body.error.message, /at most 1000000 numbers/)
+  })
+
   it("is listed with unit prices", async () => {
     const { body } = await jsonCall<{ data: ReadonlyArray<{ id: string; modality: string; pricing: object }> }>(
       our.server.url,
