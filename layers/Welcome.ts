@@ -3,7 +3,7 @@
  *
  * @since 0.1.0
  */
-import { Console, Effect, FileSystem, Path, Redacted } from "effect"
+import { Console, Effect, FileSystem, Path, Redacted, References } from "effect"
 import { HttpServer } from "effect/http"
 import { Accounts } from "../src/identity/Accounts.ts"
 import { Identity } from "../src/identity/Identity.ts"
@@ -37,7 +37,10 @@ const developerKey = Effect.fnUntraced(function* (dataDir: string) {
 export const announce = Effect.fnUntraced(function* (settings: Settings, secrets: Secrets) {
   const { address } = yield* HttpServer.HttpServer
   const url = HttpServer.formatAddress(address)
-  if (settings.databaseUrl !== null) return yield* Effect.log(`Sluice listens on ${url}`)
+  if (settings.databaseUrl !== null) {
+    // Whoever waits for the address reads it whatever the log level is.
+    return yield* Effect.provideService(Effect.log(`Sluice listens on ${url}`), References.MinimumLogLevel, "Info")
+  }
   const key = yield* developerKey(settings.dataDir)
   const files = yield* FileSystem.FileSystem
   yield* files.writeFileString(addressFile(settings.dataDir), `${url}\n`)

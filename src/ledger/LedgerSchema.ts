@@ -37,9 +37,10 @@ const tables = [
     PRIMARY KEY (account, node),
     CHECK (granted - returned - settled >= 0)
   ) WITH (fillfactor = 50)`,
+  // Entries are written for accounts that are locked already: a foreign key would look each of them up again.
   `CREATE TABLE entries (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    account text NOT NULL REFERENCES accounts (id),
+    account text NOT NULL,
     kind text NOT NULL CHECK (kind IN ('topup', 'allowance', 'charge', 'refund', 'expiry', 'adjust')),
     d_allowance numeric NOT NULL,
     d_purchased numeric NOT NULL,
@@ -77,8 +78,8 @@ const tables = [
   "CREATE TRIGGER entries_final BEFORE UPDATE OR DELETE ON entries FOR EACH ROW EXECUTE FUNCTION entries_are_final()"
 ]
 
-/** Plans are made while the tables are young and kept: every one of them must reach its rows by key, however few there are then. */
-const byKey = "SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off"
+/** Plans are made while the tables are young and kept: none of them may walk through a table, however few rows it has then. */
+const byKey = "SET enable_seqscan = off"
 
 /**
  * `ledger_commit(node, batch, payload)`: fence, settle, return, grant; answers the node's absolute leases.
@@ -152,27 +153,31 @@ BEGIN
   );
 END $$`
 
+/**
+ * Ends of requests, whose accounts are locked: each request once, its lease first, then what nobody leased. Joins only what the
+ * batch names, so that its cost grows with the batch and with nothing else.
+ */
 const settle = `CREATE OR REPLACE FUNCTION ledger_settle(p_node bigint, p_batch bigint, p_settles jsonb) RETURNS void LANGUAGE plpgsql ${byKey} AS $$
 DECLARE
   v_unknown text;
 BEGIN
-  SELECT x->>'account' INTO v_unknown FROM jsonb_array_elements(p_settles) x
-    WHERE NOT EXISTS (SELECT 1 FROM accounts a WHERE a.id = x->>'account') LIMIT 1;
+  SELECT x.account INTO v_unknown FROM (SELECT DISTINCT t.account FROM jsonb_to_recordset(p_settles) AS t (account text)) x
+    WHERE (SELECT a.id FROM accounts a WHERE a.id = x.account) IS NULL LIMIT 1;
   IF FOUND THEN RAISE EXCEPTION 'ledger: no account %', v_unknown USING ERRCODE = 'foreign_key_violation'; END IF;
-  WITH given AS (
-    SELECT DISTINCT ON (s.rid) s.*
-    FROM (SELECT ord, x->>'account' AS account, x->>'kind' AS kind, x->>'rid' AS rid, (x->>'cost')::numeric AS cost,
-            (x->>'hold')::numeric AS hold, (x->>'fromLease')::numeric AS from_lease, x->>'model' AS model,
-            x->>'provider' AS provider, x->'price' AS price, x->'usage' AS usage
-          FROM jsonb_array_elements(p_settles) WITH ORDINALITY AS t (x, ord)) s
-    WHERE NOT EXISTS (SELECT 1 FROM entries e WHERE e.rid = s.rid AND e.kind IN ('charge', 'refund'))
-    ORDER BY s.rid, s.ord
+  WITH given AS MATERIALIZED (
+    SELECT DISTINCT ON (rid) ord, account, kind, rid, cost, hold, from_lease, model, provider, price, usage
+    FROM ROWS FROM (jsonb_to_recordset(p_settles) AS (account text, kind text, rid text, cost numeric, hold numeric, "fromLease" numeric,
+      model text, provider text, price jsonb, usage jsonb)) WITH ORDINALITY
+      AS t (account, kind, rid, cost, hold, from_lease, model, provider, price, usage, ord)
+    WHERE (SELECT e.id FROM entries e WHERE e.rid = t.rid AND e.kind IN ('charge', 'refund')) IS NULL
+    ORDER BY rid, ord
+  ), standing AS MATERIALIZED (
+    SELECT a.id, a.allowance, a.allowance + a.purchased - a.leased AS unleased,
+      coalesce((SELECT l.granted - l.returned - l.settled FROM leases l WHERE l.account = a.id AND l.node = p_node), 0) AS lease
+    FROM accounts a WHERE a.id = ANY (ARRAY(SELECT DISTINCT account FROM given))
   ), placed AS (
-    SELECT g.*, a.allowance, a.allowance + a.purchased - a.leased AS unleased,
-      coalesce(l.granted - l.returned - l.settled, 0) AS lease,
-      sum(g.from_lease) OVER w AS lease_sum
-    FROM given g JOIN accounts a ON a.id = g.account LEFT JOIN leases l ON l.account = g.account AND l.node = p_node
-    WINDOW w AS (PARTITION BY g.account ORDER BY g.ord)
+    SELECT g.*, a.allowance, a.unleased, a.lease, sum(g.from_lease) OVER w AS lease_sum
+    FROM given g JOIN standing a ON a.id = g.account WINDOW w AS (PARTITION BY g.account ORDER BY g.ord)
   ), split AS (
     SELECT p.*, least(lease_sum, lease) - least(lease_sum - from_lease, lease) AS leased_part FROM placed p
   ), over_lease AS (
@@ -181,24 +186,20 @@ BEGIN
     SELECT o.*, leased_part + least(over_sum, unleased) - least(over_sum - (cost - leased_part), unleased) AS charge FROM over_lease o
   ), summed AS (
     SELECT c.*, sum(charge) OVER (PARTITION BY account ORDER BY ord) AS charge_sum FROM charged c
+  ), paid AS MATERIALIZED (
+    SELECT s.*, least(charge_sum, allowance) - least(charge_sum - charge, allowance) AS from_allowance FROM summed s
   ), written AS (
     INSERT INTO entries (account, kind, d_allowance, d_purchased, cost, hold, shortfall, rid, model, provider, price, usage, node, batch)
-    SELECT account, kind,
-      -(least(charge_sum, allowance) - least(charge_sum - charge, allowance)),
-      -(charge - (least(charge_sum, allowance) - least(charge_sum - charge, allowance))),
-      cost, hold, cost - charge, rid, model, provider, price, usage, p_node, p_batch
-    FROM summed ORDER BY ord
-    RETURNING account, d_allowance, d_purchased, rid
-  ), moved AS (
-    SELECT w.account, sum(w.d_allowance) AS d_allowance, sum(w.d_purchased) AS d_purchased, sum(s.leased_part) AS leased_part
-    FROM written w JOIN summed s ON s.rid = w.rid GROUP BY w.account
+    SELECT account, kind, -from_allowance, -(charge - from_allowance), cost, hold, cost - charge, rid, model, provider, price, usage, p_node, p_batch
+    FROM paid ORDER BY ord
+  ), moved AS MATERIALIZED (
+    SELECT account, sum(from_allowance) AS from_allowance, sum(charge) AS charge, sum(leased_part) AS leased_part FROM paid GROUP BY account
   ), leases_moved AS (
     UPDATE leases l SET settled = l.settled + m.leased_part FROM moved m WHERE l.account = m.account AND l.node = p_node AND m.leased_part > 0
-    RETURNING l.account
   )
-  UPDATE accounts a SET allowance = a.allowance + m.d_allowance, purchased = a.purchased + m.d_purchased, leased = a.leased - m.leased_part,
-    day = (clock_timestamp() AT TIME ZONE 'UTC')::date,
-    day_spent = CASE WHEN a.day = (clock_timestamp() AT TIME ZONE 'UTC')::date THEN a.day_spent ELSE 0 END - m.d_allowance - m.d_purchased
+  UPDATE accounts a SET allowance = a.allowance - m.from_allowance, purchased = a.purchased - (m.charge - m.from_allowance),
+    leased = a.leased - m.leased_part, day = (clock_timestamp() AT TIME ZONE 'UTC')::date,
+    day_spent = CASE WHEN a.day = (clock_timestamp() AT TIME ZONE 'UTC')::date THEN a.day_spent ELSE 0 END + m.charge
   FROM moved m WHERE a.id = m.account;
 END $$`
 
