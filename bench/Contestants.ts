@@ -56,12 +56,15 @@ const firstLine = (part: Part, pattern: RegExp): Promise<RegExpExecArray> =>
 
 /** Milliseconds of CPU that a process has used, its threads included. */
 export const cpuMs = (pid: number): number => {
-  const fields = readFileSync(`/proc/${pid}/stat`, "utf8").replace(/^.*\) /, "").split(" ")
+  const fields = readFileSync(`/proc/${pid}/stat`, "utf8")
+    .replace(/^.*\) /, "")
+    .split(" ")
   return (Number(fields[11]) + Number(fields[12])) * 10
 }
 
 /** Resident memory in MiB. */
-export const memoryMiB = (pid: number): number => Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1] ?? 0) / 1_024
+export const memoryMiB = (pid: number): number =>
+  Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1] ?? 0) / 1_024
 
 export interface Client {
   readonly load: (options: LoadOptions) => Promise<LoadFigures>
@@ -86,9 +89,14 @@ export const startClient = (): Client => {
 /** Somebody who answers on a port, and how to speak to him. */
 export interface Contestant {
   readonly name: string
+  /** The loopback, where none is given. */
+  readonly host?: string
   readonly port: number
+  /** Of chat completions; the usual one, where none is given. */
+  readonly path?: string
   /** Headers of the requests, one for each tenant. */
   readonly headers: ReadonlyArray<Readonly<Record<string, string>>>
+  /** 0: a process of somebody else. */
   readonly pid: number
   readonly stop: () => Promise<void>
 }

@@ -25,18 +25,31 @@ const chunk = (delta: object, finish: string | null, more: object = {}): string 
 
 const usage = { prompt_tokens: 9, completion_tokens: CHUNKS, total_tokens: 9 + CHUNKS }
 
-const sseHead = Buffer.from("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\nconnection: keep-alive\r\n\r\n")
+const sseHead = Buffer.from(
+  "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\nconnection: keep-alive\r\n\r\n"
+)
 const ssePieces = [
   frame(chunk({ role: "assistant", content: "" }, null)),
   ...Array.from({ length: CHUNKS }, (_, i) => frame(chunk({ content: `word${i} ` }, null))),
   frame(chunk({}, "stop")),
-  frame(JSON.stringify({ id: "chatcmpl-load", object: "chat.completion.chunk", created: 1_700_000_000, model: "gpt-4o-mini", choices: [], usage })),
+  frame(
+    JSON.stringify({
+      id: "chatcmpl-load",
+      object: "chat.completion.chunk",
+      created: 1_700_000_000,
+      model: "gpt-4o-mini",
+      choices: [],
+      usage
+    })
+  ),
   Buffer.concat([frame("[DONE]"), Buffer.from("0\r\n\r\n")])
 ]
 
 const answerOf = (status: string, body: object): Buffer => {
   const text = JSON.stringify(body)
-  return Buffer.from(`HTTP/1.1 ${status}\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(text)}\r\nconnection: keep-alive\r\n\r\n${text}`)
+  return Buffer.from(
+    `HTTP/1.1 ${status}\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(text)}\r\nconnection: keep-alive\r\n\r\n${text}`
+  )
 }
 
 const unary = answerOf("200 OK", {
@@ -94,10 +107,10 @@ export const startFastProvider = (): Promise<{ readonly port: number }> => {
       for (;;) {
         const end = buffered.indexOf("\r\n\r\n")
         if (end === -1) return
-        const head = buffered.latin1Slice(0, end)
+        const head = buffered.toString("latin1", 0, end)
         const length = Number(/\r\ncontent-length: *(\d+)/i.exec(head)?.[1] ?? 0)
         if (buffered.length < end + 4 + length) return
-        respond(socket, head, buffered.utf8Slice(end + 4, end + 4 + length))
+        respond(socket, head, buffered.toString("utf8", end + 4, end + 4 + length))
         buffered = buffered.subarray(end + 4 + length)
       }
     })

@@ -57,7 +57,7 @@ class Answer {
         this.head = all
         return
       }
-      this.parseHead(all.latin1Slice(0, end))
+      this.parseHead(all.toString("latin1", 0, end))
       bytes = all
       at = end + 4
     }
@@ -89,10 +89,10 @@ class Answer {
       }
       const end = bytes.indexOf(10, at)
       if (end === -1) {
-        this.line += bytes.latin1Slice(at)
+        this.line += bytes.toString("latin1", at)
         return
       }
-      const size = Number.parseInt(this.line + bytes.latin1Slice(at, end), 16)
+      const size = Number.parseInt(this.line + bytes.toString("latin1", at, end), 16)
       at = end + 1
       this.chunk = size + 2
       this.line = size === 0 ? "end" : ""
@@ -117,7 +117,11 @@ interface Tally {
 const requestsOf = (options: LoadOptions): ReadonlyArray<Buffer> =>
   Array.from({ length: Math.max(options.headers.length, options.bodies.length) }, (_, i) => {
     const body = Buffer.from(options.bodies[i % options.bodies.length] ?? "")
-    const headers = { host: `${options.host}:${options.port}`, ...options.headers[i % options.headers.length], "content-length": body.length }
+    const headers = {
+      host: `${options.host}:${options.port}`,
+      ...options.headers[i % options.headers.length],
+      "content-length": body.length
+    }
     const head = Object.entries(headers).map(([name, value]) => `${name}: ${value}`)
     return Buffer.concat([Buffer.from(`POST ${options.path} HTTP/1.1\r\n${head.join("\r\n")}\r\n\r\n`), body])
   })
@@ -127,7 +131,7 @@ const runConnection = (options: LoadOptions, tally: Tally, sockets: Set<Socket>)
   new Promise((resolve) => {
     let asked = 0
     const open = (): void => {
-      if (tally.stopped) return resolve()
+      if (tally.stopped) return void resolve()
       const socket = connect({ host: options.host, port: options.port, noDelay: true })
       sockets.add(socket)
       let answer = new Answer()
