@@ -2,7 +2,8 @@
  * A provider of our own that speaks the protocols of OpenAI, Anthropic and Gemini, chosen by the path, and misbehaves on
  * demand. Used by tests and by the load suite.
  *
- * Scripts come from `script(…)`, from `POST /__script`, or in a request's own body as the field `mock`.
+ * Scripts come from `script(…)`, from `POST /__script`, or in a request's own body as the field `mock`, one or a list of
+ * which the first that fits is taken.
  */
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http"
 import type { AddressInfo } from "node:net"
@@ -135,6 +136,10 @@ const answer = async (response: ServerResponse, script: Script, call: Asked): Pr
     response.writeHead(script.status, { "content-type": "application/json", ...script.headers })
     return void response.end(JSON.stringify(script.body ?? call.spoken.failure(script.status)))
   }
+  if (script.raw !== undefined) {
+    response.writeHead(200, { "content-type": script.contentType ?? "text/html", ...script.headers })
+    return void response.end(script.raw)
+  }
   const media = mediaAnswer(call.path, script, call.body)
   if (media === undefined && call.streams) return stream(response, script, call)
   const type = typeof media === "string" ? "text/plain" : "application/json"
@@ -154,13 +159,26 @@ const answer = async (response: ServerResponse, script: Script, call: Asked): Pr
 export const startMockProvider = async (options: { readonly port?: number } = {}): Promise<MockProvider> => {
   let calls: Array<Call> = []
   let queue: Array<{ readonly script: Script; left: number }> = []
+  const named = new Map<string, number>()
+
+  const hasCallsLeft = ({ name, times }: Script): boolean => {
+    if (name === undefined) return true
+    const before = named.get(name) ?? 0
+    named.set(name, before + 1)
+    return before < (times ?? 1)
+  }
 
   const take = (asked: Asked, key: string): Script => {
-    if (isScript(asked.body["mock"])) return asked.body["mock"]
     const fits = (script: Script) =>
       (script.model === undefined || script.model === asked.model) &&
       (script.protocol === undefined || script.protocol === asked.protocol) &&
       (script.apiKey === undefined || key.includes(script.apiKey))
+    const own = asked.body["mock"]
+    if (isScript(own)) {
+      const scripts: ReadonlyArray<unknown> = Array.isArray(own) ? own : [own]
+      const script = scripts.find((candidate): candidate is Script => isScript(candidate) && fits(candidate) && hasCallsLeft(candidate))
+      return script ?? {}
+    }
     const entry = queue.find((candidate) => candidate.left > 0 && fits(candidate.script))
     if (entry === undefined) return {}
     entry.left--

@@ -2,7 +2,7 @@
  * What the mock answers in the Anthropic protocol: plain values, no sockets.
  */
 import type { Script } from "./Script.ts"
-import { type Body, cutInto, internal, piecesOf, type Spoken, type StreamEvent } from "./Spoken.ts"
+import { type Body, beginningOf, cutInto, internal, piecesOf, type Spoken, type StreamEvent } from "./Spoken.ts"
 
 const usageOf = (script: Script, pieces: number): Readonly<Record<string, unknown>> =>
   script.usage ?? { input_tokens: 10, cache_creation_input_tokens: 0, cache_read_input_tokens: 0, output_tokens: pieces }
@@ -30,7 +30,7 @@ const blocksOf = (script: Script, body: Body): ReadonlyArray<Readonly<Record<str
       ...tools.map((call, i) => ({ type: "tool_use", id: `toolu_${i}`, name: call.name, input: parsed(call.arguments) }))
     ]
   }
-  return [...thoughts, { type: "text", text: piecesOf(script, body["max_tokens"]).join("") }]
+  return [...thoughts, { type: "text", text: piecesOf(script, body["max_tokens"], beginningOf(body)).join("") }]
 }
 
 const stopOf = (script: Script, body: Body): string => script.finish ?? (toolsOf(script, body) === undefined ? "end_turn" : "tool_use")
@@ -45,7 +45,7 @@ const unary = (script: Script, body: Body): Body => ({
   content: blocksOf(script, body),
   stop_reason: stopOf(script, body),
   stop_sequence: stopSequence(script),
-  ...(script.noUsage === true ? {} : { usage: usageOf(script, piecesOf(script, body["max_tokens"]).length) }),
+  ...(script.noUsage === true ? {} : { usage: usageOf(script, piecesOf(script, body["max_tokens"], beginningOf(body)).length) }),
   ...(script.extraFields === true ? internal : {})
 })
 
@@ -72,7 +72,7 @@ const contentOf = (script: Script, body: Body): ReadonlyArray<StreamEvent> => {
     events.push(...block(index++, { type: "redacted_thinking", data: script.redactedThinking }, []))
   const tools = toolsOf(script, body)
   if (tools === undefined) {
-    const deltas = piecesOf(script, body["max_tokens"]).map((text) => ({ type: "text_delta", text }))
+    const deltas = piecesOf(script, body["max_tokens"], beginningOf(body)).map((text) => ({ type: "text_delta", text }))
     return [...events, ...block(index, { type: "text", text: "" }, deltas)]
   }
   tools.forEach((call, i) => {
@@ -83,7 +83,7 @@ const contentOf = (script: Script, body: Body): ReadonlyArray<StreamEvent> => {
 }
 
 const events = (script: Script, body: Body): ReadonlyArray<StreamEvent> => {
-  const usage = usageOf(script, piecesOf(script, body["max_tokens"]).length)
+  const usage = usageOf(script, piecesOf(script, body["max_tokens"], beginningOf(body)).length)
   const message = {
     id: "msg_mock",
     type: "message",

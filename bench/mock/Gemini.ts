@@ -2,7 +2,7 @@
  * What the mock answers in the Gemini protocol: plain values, no sockets.
  */
 import type { Script } from "./Script.ts"
-import { type Body, cutInto, internal, piecesOf, type Spoken, type StreamEvent } from "./Spoken.ts"
+import { type Body, beginningOf, cutInto, internal, piecesOf, type Spoken, type StreamEvent } from "./Spoken.ts"
 
 const isRecord = (value: unknown): value is Body => typeof value === "object" && value !== null
 
@@ -22,7 +22,7 @@ const partsOf = (script: Script, body: Body): ReadonlyArray<Body> => {
       ...(script.thinking !== undefined && i === 0 ? { thoughtSignature: "c2ln" } : {})
     }))
   }
-  const pieces = piecesOf(script, configOf(body)["maxOutputTokens"])
+  const pieces = piecesOf(script, configOf(body)["maxOutputTokens"], beginningOf(body))
   return pieces.map((text, i) => ({
     text,
     ...(script.thinking !== undefined && i === pieces.length - 1 ? { thoughtSignature: "c2ln" } : {})
@@ -63,7 +63,9 @@ const blocked = (script: Script) => ({
 })
 
 const withUsage = (script: Script, body: Body) =>
-  script.noUsage === true ? {} : { usageMetadata: usageOf(script, piecesOf(script, configOf(body)["maxOutputTokens"]).length) }
+  script.noUsage === true
+    ? {}
+    : { usageMetadata: usageOf(script, piecesOf(script, configOf(body)["maxOutputTokens"], beginningOf(body)).length) }
 
 const unary = (script: Script, body: Body): Body => {
   if (script.blockReason !== undefined) return blocked(script)

@@ -2,17 +2,20 @@
  * What the mock answers in the OpenAI protocol: plain values, no sockets.
  */
 import type { Script } from "./Script.ts"
-import { type Body, internal, piecesOf, type Spoken } from "./Spoken.ts"
+import { type Body, beginningOf, internal, piecesOf, type Spoken } from "./Spoken.ts"
 
-export const usageOf = (script: Script, pieces: number): Readonly<Record<string, unknown>> =>
-  script.usage ?? { prompt_tokens: 10, completion_tokens: pieces, total_tokens: 10 + pieces }
+/** A beginning is read like the prompt: a token for four characters. */
+export const usageOf = (script: Script, pieces: number, body: Body): Readonly<Record<string, unknown>> => {
+  const read = 10 + Math.ceil(beginningOf(body).length / 4)
+  return script.usage ?? { prompt_tokens: read, completion_tokens: pieces, total_tokens: read + pieces }
+}
 
 const countOf = (body: Body): number => (typeof body["n"] === "number" ? body["n"] : 1)
 
 const head = (body: Body, object: string) => ({ id: "mock-1", object, created: 1_700_000_000, model: body["model"] })
 
 export const unary = (script: Script, body: Body): Readonly<Record<string, unknown>> => {
-  const pieces = piecesOf(script, body["max_tokens"])
+  const pieces = piecesOf(script, body["max_tokens"], beginningOf(body))
   const calls = script.toolCalls?.map((call, i) => ({ id: `call_${i}`, type: "function", function: call }))
   const choices = Array.from({ length: countOf(body) }, (_, index) => ({
     index,
@@ -30,14 +33,14 @@ export const unary = (script: Script, body: Body): Readonly<Record<string, unkno
   return {
     ...head(body, "chat.completion"),
     choices,
-    ...(script.noUsage === true ? {} : { usage: usageOf(script, pieces.length) }),
+    ...(script.noUsage === true ? {} : { usage: usageOf(script, pieces.length, body) }),
     ...(script.extraFields === true ? internal : {})
   }
 }
 
 /** The data of every event of a stream, in order; `[DONE]` not among them. */
 export const events = (script: Script, body: Body): ReadonlyArray<Readonly<Record<string, unknown>>> => {
-  const pieces = piecesOf(script, body["max_tokens"])
+  const pieces = piecesOf(script, body["max_tokens"], beginningOf(body))
   const n = countOf(body)
   const event = (choices: ReadonlyArray<unknown>, more = {}) => ({
     ...head(body, "chat.completion.chunk"),
@@ -69,7 +72,7 @@ export const events = (script: Script, body: Body): ReadonlyArray<Readonly<Recor
   out.push(event(choices({}, script.finish ?? (script.toolCalls === undefined ? "stop" : "tool_calls"))))
   const options = body["stream_options"]
   const wantsUsage = typeof options === "object" && options !== null && "include_usage" in options && options.include_usage === true
-  if (wantsUsage && script.noUsage !== true) out.push(event([], { usage: usageOf(script, pieces.length) }))
+  if (wantsUsage && script.noUsage !== true) out.push(event([], { usage: usageOf(script, pieces.length, body) }))
   return out
 }
 

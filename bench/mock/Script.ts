@@ -4,8 +4,9 @@
 
 /** Everything one call may do wrong, or otherwise. Times are milliseconds; absent: nothing special. */
 export interface Script {
-  /** Calls this holds for; 1 by default. */
+  /** Calls this holds for; 1 by default. In a request's own body: all, unless it has a `name` to count them by. */
   readonly times?: number
+  readonly name?: string
   /** Holds only for this native model id. */
   readonly model?: string
   /** Holds only for calls in this protocol. */
@@ -34,6 +35,10 @@ export interface Script {
   readonly errorEvent?: boolean
   readonly afterDone?: boolean
   readonly contentType?: string
+  /** The bytes of a 200, whatever was asked for. */
+  readonly raw?: string
+  /** An answer's beginning at the end of the request is passed over: the text begins anew. */
+  readonly restarts?: boolean
   /** How the bytes of a stream are written. */
   readonly framing?: "bytes" | "crlf" | "comments" | "multiline"
   readonly extraFields?: boolean

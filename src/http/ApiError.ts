@@ -193,7 +193,8 @@ export const fromProvider = (error: ProviderError): ApiError => {
         const status = reason.status === 413 || reason.status === 422 ? reason.status : 400
         return make(status, reason.code ?? "INVALID_REQUEST", reason.message, { param: reason.param })
       }
-      if (reason.status === 503) return make(503, "PROVIDER_UNAVAILABLE", "The provider is not available. The request was not charged.")
+      if (reason.status === 503 || reason.status === 529)
+        return make(503, "PROVIDER_UNAVAILABLE", "The provider is not available. The request was not charged.")
       if (reason.status === 504) return make(504, "PROVIDER_TIMEOUT", "The provider did not answer in time. The request was not charged.")
       return make(502, "PROVIDER_ERROR", "The provider failed. The request was not charged.")
     }

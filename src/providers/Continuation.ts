@@ -4,7 +4,7 @@
  * @since 0.1.0
  */
 import type { Conversation, Part, Turn } from "../../schemas/Conversation.ts"
-import type { InferenceEvent, InferenceRequest } from "../../schemas/Inference.ts"
+import type { InferenceRequest } from "../../schemas/Inference.ts"
 import * as Json from "../../schemas/Json.ts"
 import type { Candidate } from "../../schemas/Model.ts"
 import { estimateTokens, type Usage } from "../../schemas/Usage.ts"
@@ -93,14 +93,20 @@ export const continueRequest = (request: InferenceRequest, sent: string, provide
   }
 }
 
+/** What was sent when a provider went on, and characters that it repeated of it. @category models @since 0.1.0 */
+export interface Joint {
+  readonly sent: string
+  readonly repeated: number
+}
+
 /**
- * Figures of a provider that continued, as figures of the whole answer: what it read of the answer is output, as the caller
- * got it as that. The sum is the provider's; where it divides is estimated.
+ * Figures of a provider that continued, as figures of the whole answer: the input, and the output that the caller got. What
+ * the provider read of the answer is output, what it repeated is none. Where it divides is estimated.
  *
  * @category accounting
  * @since 0.1.0
  */
-export const wholeUsage = (usage: Usage, request: InferenceRequest, sent: string): Usage => {
+export const wholeUsage = (usage: Usage, request: InferenceRequest, { repeated, sent }: Joint): Usage => {
   const read = estimateTokens(sent.trimEnd().length)
   const prompt = estimateTokens(request.promptCharacters)
   // A provider that does not count what it was given to begin with is not made to have read less than the prompt.
@@ -110,13 +116,7 @@ export const wholeUsage = (usage: Usage, request: InferenceRequest, sent: string
     ...usage,
     input: usage.input - fromInput,
     cachedRead: usage.cachedRead - Math.min(taken - fromInput, usage.cachedRead),
-    output: usage.output + estimateTokens(sent.length),
+    output: Math.max(0, usage.output - estimateTokens(repeated)) + estimateTokens(sent.length),
     source: "estimated"
   }
 }
-
-/** The same over events. @category accounting @since 0.1.0 */
-export const countWhole =
-  (request: InferenceRequest, sent: string) =>
-  (event: InferenceEvent): InferenceEvent =>
-    event._tag === "Usage" ? { _tag: "Usage", usage: wholeUsage(event.usage, request, sent) } : event

@@ -8,7 +8,7 @@ import type { InferenceEvent, InferenceRequest } from "../../schemas/Inference.t
 import type { ProviderError } from "../../schemas/Provider.ts"
 import { Rest, SentText } from "../streams/SentText.ts"
 import { type AttemptLog, breakOff } from "./AttemptLog.ts"
-import { countWhole, isContinuable } from "./Continuation.ts"
+import { isContinuable, wholeUsage } from "./Continuation.ts"
 import { breakerOutcome, errorCode } from "./FailurePolicy.ts"
 import type { Batch, Batches, Begun } from "./StreamAttempt.ts"
 
@@ -25,27 +25,18 @@ type Given = Arr.NonEmptyReadonlyArray<Batch>
 /** The stream that the caller reads now. */
 interface Reading {
   readonly begun: Begun
-  /** What of its events comes after what was sent; null: of all the first's. */
-  readonly rest: Rest | null
-  readonly count: (event: InferenceEvent) => InferenceEvent
+  /** How its events go on from what was sent before; null: they are the first. */
+  readonly continues: { readonly sent: string; readonly rest: Rest } | null
 }
 
-/** What follows the sent text in a continuation; `false` at the end: it does not go on from there. */
-const follow = (
-  { count, rest }: Reading,
-  batches: Given,
-  sent: SentText
-): { readonly out: ReadonlyArray<Batch>; readonly fits: boolean } => {
-  const out: Array<Batch> = []
-  for (const batch of batches) {
-    const events = rest === null ? batch : rest.push(batch)
-    if (events === null) return { out, fits: false }
-    const counted = rest === null ? events : events.map(count)
-    if (!Arr.isReadonlyArrayNonEmpty(counted)) continue
-    sent.feed(counted)
-    out.push(counted)
-  }
-  return { out, fits: true }
+type Continues = NonNullable<Reading["continues"]>
+
+/** A provider's events as they follow what was sent, figures as those of the whole; null when they do not follow. */
+const follow = ({ rest, sent }: Continues, request: InferenceRequest, batch: Batch): ReadonlyArray<InferenceEvent> | null => {
+  const events = rest.push(batch)
+  if (events === null || !events.some((event) => event._tag === "Usage")) return events
+  const joint = { sent, repeated: rest.repeated }
+  return events.map((event) => (event._tag === "Usage" ? { _tag: "Usage", usage: wholeUsage(event.usage, request, joint) } : event))
 }
 
 /**
@@ -58,7 +49,7 @@ const follow = (
 export const watch = (first: Begun, options: RescueOptions): Batches => {
   const { log, request } = options
   const sent = new SentText(request.choices)
-  let reading: Reading = { begun: first, rest: null, count: (event) => event }
+  let reading: Reading = { begun: first, continues: null }
   /** Why the answer needs another provider. */
   let failure: ProviderError | null = null
   let misfits = false
@@ -73,20 +64,28 @@ export const watch = (first: Begun, options: RescueOptions): Batches => {
     const text = sent.continuable
     const next = text === null || !isContinuable(request) ? null : yield* options.askNext(text)
     if (text === null || next === null) return yield* Effect.fail(error)
-    reading = { begun: next, rest: new Rest(text), count: countWhole(request, text) }
+    reading = { begun: next, continues: { sent: text, rest: new Rest(text) } }
     return yield* pull
   })
 
   const failed = (error: ProviderError): Batches => {
     if (!sent.isWhole) return handOver(error)
     // The caller has every finish reason: what breaks after that breaks nothing, and nothing to add was an answer.
-    const hadNothingToAdd = reading.rest !== null && error.reason._tag === "ProviderAnswer" && error.reason.fault === "empty"
+    const hadNothingToAdd = reading.continues !== null && error.reason._tag === "ProviderAnswer" && error.reason.fault === "empty"
     return Effect.andThen(reading.begun.verdict.tell(hadNothingToAdd ? "success" : breakerOutcome(error)), Cause.done())
   }
 
   const read = (batches: Given): Batches => {
-    const { fits, out } = follow(reading, batches, sent)
-    misfits = !fits
+    const { continues } = reading
+    const out: Array<Batch> = []
+    for (const batch of batches) {
+      const events = continues === null ? batch : follow(continues, request, batch)
+      misfits = events === null
+      if (events === null) break
+      if (!Arr.isReadonlyArrayNonEmpty(events)) continue
+      sent.feed(events)
+      out.push(events)
+    }
     return Arr.isReadonlyArrayNonEmpty(out) ? Effect.succeed(out) : pull
   }
 

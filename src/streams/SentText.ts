@@ -58,6 +58,11 @@ export class Rest {
     this.splice = new Splice(sent)
   }
 
+  /** Characters that repeated what was sent, and were cut. */
+  get repeated(): number {
+    return this.splice.repeated
+  }
+
   /** Null when they do not go on from what was sent. */
   push(batch: ReadonlyArray<InferenceEvent>): ReadonlyArray<InferenceEvent> | null {
     const rest: Array<InferenceEvent> = []

@@ -41,6 +41,8 @@ export class Splice {
   private joined = false
   /** The continuation is another text. */
   isRestart = false
+  /** Visible characters of the continuation that were cut as a repetition. */
+  repeated = 0
 
   constructor(sent: string) {
     const body = sent.trimEnd()
@@ -65,7 +67,10 @@ export class Splice {
     if (this.start === "") return this.afterBody(this.held, isLast)
     const visible = this.held.trimStart()
     if (visible === "") return isLast ? this.afterBody(this.held, true) : ""
-    if (visible.startsWith(this.start)) return this.afterBody(visible.slice(this.start.length), isLast)
+    if (visible.startsWith(this.start)) {
+      this.repeated = this.start.length
+      return this.afterBody(visible.slice(this.start.length), isLast)
+    }
     const alike = commonPrefix(visible, this.start)
     if (alike === visible.length && !isLast) return ""
     if (alike >= Math.min(COINCIDENCE, Math.max(8, Math.ceil(this.start.length * 0.6)))) {
@@ -73,8 +78,8 @@ export class Splice {
       return ""
     }
     if (!isLast && this.mayOverlap(visible)) return ""
-    const overlap = this.overlap(visible, visible.length < this.held.length)
-    return this.afterBody(overlap === 0 ? this.held : visible.slice(overlap), isLast)
+    this.repeated = this.overlap(visible, visible.length < this.held.length)
+    return this.afterBody(this.repeated === 0 ? this.held : visible.slice(this.repeated), isLast)
   }
 
   /** What follows the last visible character of the text, without the white space that was sent already. */

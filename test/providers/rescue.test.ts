@@ -309,11 +309,14 @@ describe("the request for the rest", () => {
     assert.isTrue(canContinue(candidate("deepseek", open), " \n"))
   })
 
-  it("X-32 figures of a whole answer are never less than what the provider that finished it read and wrote", () => {
+  it("its figures are those of the whole answer: what was read of the answer is output, what was repeated is none", () => {
     const usage = { ...none, input: 20, cachedRead: 50, output: 5, source: "provider" as const }
-    const figures = wholeUsage(usage, request({ promptCharacters: 40 }), "x".repeat(400))
+    const figures = wholeUsage(usage, request({ promptCharacters: 40 }), { sent: "x".repeat(400), repeated: 0 })
     assert.deepStrictEqual(figures, { ...usage, input: 0, cachedRead: 10, output: 105, source: "estimated" })
-    const uncounted = wholeUsage({ ...usage, input: 10, cachedRead: 0 }, request({ promptCharacters: 40 }), "x".repeat(400))
-    assert.deepInclude(uncounted, { input: 10, output: 105 })
+    const uncounted = wholeUsage({ ...usage, input: 10, cachedRead: 0 }, request({ promptCharacters: 40 }), {
+      sent: "x".repeat(400),
+      repeated: 8
+    })
+    assert.deepInclude(uncounted, { input: 10, output: 103 })
   })
 })
