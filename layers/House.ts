@@ -27,16 +27,23 @@ import { OperationsOptions } from "../src/http/OperationsRoutes.ts"
 import { BodyBounds } from "../src/http/RequestBody.ts"
 import { TrustedProxies } from "../src/http/RequestContext.ts"
 import { Accounts } from "../src/identity/Accounts.ts"
+import { AuditLog } from "../src/identity/AuditLog.ts"
 import { AuthCache } from "../src/identity/AuthCache.ts"
 import * as Fernet from "../src/identity/Fernet.ts"
 import { Identity } from "../src/identity/Identity.ts"
+import { KeyCaps } from "../src/identity/KeyCaps.ts"
+import { KeyRotation } from "../src/identity/KeyRotation.ts"
 import { Keys } from "../src/identity/Keys.ts"
 import { Partners } from "../src/identity/Partners.ts"
+import { Passwords } from "../src/identity/Passwords.ts"
 import { Renewals } from "../src/identity/Renewals.ts"
+import { Sessions } from "../src/identity/Sessions.ts"
+import { SignIn } from "../src/identity/SignIn.ts"
 import { Trials } from "../src/identity/Trials.ts"
 import type { CommitterOptions } from "../src/ledger/Committer.ts"
 import { Idempotency } from "../src/ledger/Idempotency.ts"
 import { Ledger } from "../src/ledger/Ledger.ts"
+import { AttemptLimits } from "../src/limits/AttemptLimits.ts"
 import { IpLimits } from "../src/limits/IpLimits.ts"
 import { KeyLimits } from "../src/limits/KeyLimits.ts"
 import { VelocityMode } from "../src/limits/VelocityMode.ts"
@@ -46,12 +53,18 @@ import { ProviderAdapters } from "../src/providers/ProviderAdapters.ts"
 import { ProviderRegistry } from "../src/providers/ProviderRegistry.ts"
 import { Outcomes } from "../src/usage/Outcomes.ts"
 import { RequestLog } from "../src/usage/RequestLog.ts"
+import * as JoseIdentityTokens from "./JoseIdentityTokens.ts"
+import * as MailChecker from "./MailChecker.ts"
 import * as NodeCrypto from "./NodeCrypto.ts"
+import * as PasswordKdf from "./PasswordKdf.ts"
 import type { Secrets } from "./Secrets.ts"
 import type { Settings } from "./Settings.ts"
 import * as StripeSignatures from "./StripeSignatures.ts"
 import * as UndiciTransport from "./UndiciTransport.ts"
 import * as UndiciWebhookSender from "./UndiciWebhookSender.ts"
+
+/** How often other replicas' changes of keys are looked for, in milliseconds. */
+const CHANGES_POLL = 400
 
 /** The version that `/health` shows. @category models @since 0.1.0 */
 export const VERSION = "0.1.0"
@@ -72,6 +85,29 @@ const events = (settings: Settings, secrets: Secrets) => {
   )
 }
 
+/** Users and their keys, who they are and what was done with them. */
+const people = (settings: Settings, secrets: Secrets) => {
+  const keys = Layer.unwrap(
+    Effect.map(Fernet.make(secrets.keyEncryptionKeys), (fernet) =>
+      Layer.mergeAll(Keys.layer({ environment: settings.environment, fernet }), KeyRotation.layer(fernet))
+    )
+  )
+  const accounts = Accounts.layer.pipe(
+    Layer.provideMerge(Layer.mergeAll(keys, Partners.layer, Renewals.layer, Trials.layer, KeyCaps.layer, AuditLog.layer))
+  )
+  const signIn = SignIn.layer.pipe(
+    Layer.provideMerge(Layer.mergeAll(accounts, Sessions.layer)),
+    Layer.provide([Passwords.layer, MailChecker.layer, JoseIdentityTokens.layer(settings.oidcIssuers)]),
+    Layer.provide(PasswordKdf.layer)
+  )
+  // An embedded database has no other process that could change a key.
+  const pollMs = settings.databaseUrl === null ? null : CHANGES_POLL
+  return Layer.mergeAll(Identity.layer({ adminKey: secrets.adminApiKey, pollMs }), signIn).pipe(
+    Layer.provideMerge(AuthCache.layer),
+    Layer.provideMerge(NodeCrypto.layer(secrets.keyHashSecret))
+  )
+}
+
 /** Every service of the gateway; needs a database (`SqlClient`), a `CounterStore` and a `Broadcast`. @category layers @since 0.1.0 */
 export const services = (settings: Settings, secrets: Secrets, ledgerOptions: CommitterOptions) => {
   const registry = ProviderRegistry.layer(settings.providers)
@@ -84,19 +120,12 @@ export const services = (settings: Settings, secrets: Secrets, ledgerOptions: Co
     Layer.provideMerge(catalog)
   )
   const ledger = Ledger.layer(ledgerOptions)
-  const keys = Layer.unwrap(
-    Effect.map(Fernet.make(secrets.keyEncryptionKeys), (fernet) => Keys.layer({ environment: settings.environment, fernet }))
-  )
-  const accounts = Accounts.layer.pipe(Layer.provideMerge(Layer.mergeAll(keys, Partners.layer, Renewals.layer, Trials.layer)))
-  const identity = Layer.mergeAll(Identity.layer({ adminKey: secrets.adminApiKey }), accounts).pipe(
-    Layer.provideMerge(AuthCache.layer),
-    Layer.provideMerge(NodeCrypto.layer(secrets.keyHashSecret))
-  )
+  const identity = people(settings, secrets)
   const billing = StripeInbox.layer.pipe(
     Layer.provide(Purchases.layer),
     Layer.provide(StripeSignatures.layer(settings.stripeWebhookSecret))
   )
-  const limits = Layer.mergeAll(KeyLimits.layer, IpLimits.layer({ perMinute: settings.ipLimitPerMinute })).pipe(
+  const limits = Layer.mergeAll(KeyLimits.layer, AttemptLimits.layer, IpLimits.layer({ perMinute: settings.ipLimitPerMinute })).pipe(
     Layer.provideMerge(VelocityMode.layer)
   )
   const outcomes = Outcomes.layer.pipe(Layer.provideMerge(RequestLog.layer))

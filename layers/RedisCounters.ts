@@ -38,7 +38,7 @@ const script = (text: string): Script => ({ text, sha: createHash("sha1").update
  * of a place. Looks at all before raising any, so that a request refused by one limit is not counted by the others.
  */
 const raiseScript = script(`
-local counts, refused, fresh, now = {}, {}, {}, 0
+local counts, refused, fresh, now, free = {}, {}, {}, 0, 0
 for i, key in ipairs(KEYS) do
   local by, limit, ttl, what = tonumber(ARGV[i * 4 - 3]), tonumber(ARGV[i * 4 - 2]), tonumber(ARGV[i * 4 - 1]), ARGV[i * 4]
   if what == 'w' then
@@ -59,11 +59,15 @@ for i, key in ipairs(KEYS) do
     else
       redis.call('ZREMRANGEBYSCORE', key, '-inf', now)
       counts[i] = redis.call('ZCARD', key)
-      if limit >= 0 and counts[i] + 1 > limit then refused[#refused + 1] = i - 1 end
+      if limit >= 0 and counts[i] + 1 > limit then
+        refused[#refused + 1] = i - 1
+        local first = redis.call('ZRANGE', key, 0, 0, 'WITHSCORES')
+        if first[2] then free = math.max(free, math.ceil(tonumber(first[2]) - now)) end
+      end
     end
   end
 end
-if #refused > 0 then return { counts, refused } end
+if #refused > 0 then return { counts, refused, free } end
 for i, key in ipairs(KEYS) do
   local by, limit, ttl, what = ARGV[i * 4 - 3], tonumber(ARGV[i * 4 - 2]), ARGV[i * 4 - 1], ARGV[i * 4]
   if what == 'w' then
@@ -184,8 +188,8 @@ const make = Effect.fnUntraced(function* (options: RedisCountersOptions) {
           ])
         ),
         (answer) => {
-          const [counts, refused] = Array.isArray(answer) ? answer : []
-          return { counts: numbers(counts), refused: numbers(refused) }
+          const [counts, refused, free] = Array.isArray(answer) ? answer : []
+          return { counts: numbers(counts), refused: numbers(refused), ...(typeof free === "number" && free > 0 ? { freeInMs: free } : {}) }
         }
       ),
     adjust: (changes) =>

@@ -7,6 +7,7 @@ import { Config, Data, Effect, Option, Redacted, Result } from "effect"
 import { IpNetwork } from "effect/net"
 import type { ProviderDefinition } from "../schemas/Provider.ts"
 import type { AllowedNetworks } from "../src/events/WebhookTarget.ts"
+import type { TrustedIssuer } from "../src/identity/IdentityTokens.ts"
 import type { ProviderSettings } from "../src/providers/ProviderRegistry.ts"
 
 /** A setting that cannot be used: which, what it got and what it takes. @category errors @since 0.1.0 */
@@ -49,6 +50,8 @@ export interface Settings {
   /** About how long a stream may be silent before a sign of life is written. */
   readonly keepAliveMs: number
   readonly metricsToken: Redacted.Redacted | null
+  /** Issuers whose identity tokens are taken. */
+  readonly oidcIssuers: ReadonlyArray<TrustedIssuer>
   /** Null: the Stripe route records nothing. */
   readonly stripeWebhookSecret: Redacted.Redacted | null
   /** Networks of the operator's own that webhooks may go to. */
@@ -164,6 +167,25 @@ const firstOfEach = Effect.fnUntraced(function* (
 const urlPart = { pattern: /^[A-Za-z0-9._-]+$/, words: "letters, digits, dots, dashes and underscores" }
 const headerText = { pattern: /^[\x20-\x7e]+$/, words: "printable ASCII characters" }
 
+/** `issuer=audience`, several separated by commas; an issuer that stands there more than once takes each audience. */
+const oidcIssuers = Effect.gen(function* () {
+  const value = yield* raw("OIDC_ISSUERS")
+  const found = new Map<string, Array<string>>()
+  for (const pair of (value ?? "").split(",").map((part) => part.trim())) {
+    if (pair === "") continue
+    const at = pair.indexOf("=")
+    const [issuer, audience] = [pair.slice(0, at).trim(), pair.slice(at + 1).trim()]
+    const { hostname, protocol } = at > 0 && URL.canParse(issuer) ? new URL(issuer) : { hostname: "", protocol: "" }
+    const isLocal = protocol === "http:" && ["127.0.0.1", "localhost", "[::1]"].includes(hostname)
+    if (audience === "" || (protocol !== "https:" && !isLocal)) {
+      return yield* refuse("OIDC_ISSUERS", pair, "pairs such as https://accounts.google.com=client-id, separated by commas")
+    }
+    found.set(issuer, [...(found.get(issuer) ?? []), audience])
+  }
+  const issuers: ReadonlyArray<TrustedIssuer> = [...found].map(([issuer, audiences]) => ({ issuer, audiences }))
+  return issuers
+})
+
 const providerSettings = Effect.fnUntraced(function* (definitions: ReadonlyArray<ProviderDefinition>) {
   const settings = new Map<string, ProviderSettings>()
   for (const definition of definitions) {
@@ -237,6 +259,7 @@ export const readForTools = Effect.fnUntraced(function* (
     keepAliveMs: yield* whole("SSE_KEEPALIVE_MS", 10_000, 10, 3_600_000),
     shutdownGraceMs: yield* whole("SHUTDOWN_GRACE_MS", 30_000, 0, 3_600_000),
     metricsToken: yield* secret("METRICS_TOKEN"),
+    oidcIssuers: yield* oidcIssuers,
     stripeWebhookSecret: yield* secret("STRIPE_WEBHOOK_SECRET"),
     webhookAllowedNetworks: yield* networks("WEBHOOK_ALLOWED_NETWORKS"),
     requestLogRetentionDays: yield* whole("REQUEST_LOG_RETENTION_DAYS", 30, 1, 3_650),

@@ -28,7 +28,9 @@ const developerKey = Effect.fnUntraced(function* (dataDir: string) {
   const key =
     existing === undefined
       ? (yield* accounts.create({ email: DEVELOPER, plan: "dev" })).apiKey
-      : (yield* keys.create(existing.id, { name: `developer ${(yield* keys.list(existing.id)).length}` })).key
+      : (yield* keys.create(existing.id, {
+          name: `developer ${(yield* keys.list(existing.id, { limit: 1_000, cursor: null })).data.length}`
+        })).key
   yield* files.writeFileString(path, Redacted.value(key), { mode: 0o600 })
   return Redacted.value(key)
 })

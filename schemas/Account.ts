@@ -33,6 +33,10 @@ export const User = Schema.Struct({
 }).annotate({ identifier: "User" })
 export type User = typeof User.Type
 
+/** What a key says about the response cache. @category schemas @since 0.1.0 */
+export const CacheMode = Schema.Literals(["on", "off"])
+export type CacheMode = typeof CacheMode.Type
+
 /** A key as the API lists it; the plain key is shown only once, at creation. @category models @since 0.1.0 */
 export interface ApiKey {
   readonly id: string
@@ -43,6 +47,11 @@ export interface ApiKey {
   readonly ip_allowlist: ReadonlyArray<string>
   readonly domain_allowlist: ReadonlyArray<string>
   readonly limits: Readonly<Record<string, number | string | null>>
+  /** Requests the key may make in all; null: no cap. */
+  readonly max_requests: number | null
+  readonly requests_used: number
+  /** The response cache, for requests that say nothing of it. */
+  readonly cache: CacheMode | null
   readonly expires_at: string | null
   readonly revoked_at: string | null
   readonly created_at: string
@@ -51,6 +60,7 @@ export interface ApiKey {
 /** The caller of one request, as authentication found it: everything the request path needs to know of the account. @category models @since 0.1.0 */
 export interface Caller {
   readonly accountId: AccountId
+  /** The key's id; the session's for whoever logged in. */
   readonly keyId: string
   readonly role: Role
   readonly plan: PlanId
@@ -60,4 +70,9 @@ export interface Caller {
   readonly trialEndsAt: number | null
   /** Nobody known, by the address's pseudonym: has no account, so only what costs nothing is served. */
   readonly isAnonymous?: true
+  /** What the key is for; `*` is everything. */
+  readonly scopes: ReadonlyArray<string>
+  /** Requests that the key may make in all; null: no cap. */
+  readonly maxRequests: number | null
+  readonly cache: CacheMode | null
 }

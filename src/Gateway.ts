@@ -16,6 +16,7 @@ import { isCallersMistake, type ProviderError } from "../schemas/Provider.ts"
 import { totalTokens, type Usage } from "../schemas/Usage.ts"
 import { Catalog, CatalogError, InvalidRoute } from "./catalog/Catalog.ts"
 import { Lifecycle } from "./health/Lifecycle.ts"
+import { KeyCaps, type KeyCapUnknown, type KeyUsedUp } from "./identity/KeyCaps.ts"
 import { Trials, type TrialUsedUp } from "./identity/Trials.ts"
 import * as Charge from "./ledger/Charge.ts"
 import { Ledger } from "./ledger/Ledger.ts"
@@ -42,7 +43,16 @@ export class MaxTokensTooLarge extends Schema.TaggedError<MaxTokensTooLarge>()("
 }) {}
 
 /** Everything that can keep a request from an answer. @category errors @since 0.1.0 */
-export type GatewayError = CatalogError | LedgerError | ModelNeedsKey | TrialExpired | TrialUsedUp | MaxTokensTooLarge | AllProvidersFailed
+export type GatewayError =
+  | CatalogError
+  | LedgerError
+  | ModelNeedsKey
+  | TrialExpired
+  | TrialUsedUp
+  | KeyUsedUp
+  | KeyCapUnknown
+  | MaxTokensTooLarge
+  | AllProvidersFailed
 
 /** One request, authenticated and decoded. @category models @since 0.1.0 */
 export interface GatewayCall {
@@ -161,7 +171,8 @@ export class Gateway extends Context.Service<
         failover: yield* Failover,
         outcomes: yield* Outcomes,
         lifecycle: yield* Lifecycle,
-        trials: yield* Trials
+        trials: yield* Trials,
+        caps: yield* KeyCaps
       }
       const velocity = yield* VelocityMode
       yield* line.outcomes.subscribe((outcome) => velocity.observe(isTrouble(outcome)))
@@ -179,6 +190,7 @@ interface Line {
   readonly outcomes: Outcomes["Service"]
   readonly lifecycle: Lifecycle["Service"]
   readonly trials: Trials["Service"]
+  readonly caps: KeyCaps["Service"]
 }
 
 /** Begins to write a request down; what is written is told when the Scope closes, after the charge has ended. */
@@ -222,6 +234,7 @@ const admit = Effect.fnUntraced(function* (line: Line, run: Run) {
     if (run.startedAt >= caller.trialEndsAt) return yield* new TrialExpired({ model: priced.id })
     yield* line.trials.admit(caller.accountId)
   }
+  if (caller.maxRequests !== null) yield* line.caps.admit(caller)
   const { amount, minimum, prompt } = priceRoute(request, candidates)
   const wanted = { accountId: caller.accountId, rid: run.call.rid, amount, minimum, dailyUsd: caller.limits.dailyUsd }
   const onAbandoned = (exit: Exit.Exit<unknown, unknown>) => abandoned(run, exit, line.lifecycle.state() === "draining")

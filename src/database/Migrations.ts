@@ -10,6 +10,7 @@ import { createCatalog } from "../catalog/CatalogSchema.ts"
 import { createEvents } from "../events/EventsSchema.ts"
 import { createIdentity } from "../identity/IdentitySchema.ts"
 import { createPlans } from "../identity/PlanSchema.ts"
+import { createSignIn } from "../identity/SignInSchema.ts"
 import { createLedger, extendLedger } from "../ledger/LedgerSchema.ts"
 import { createRequests } from "../usage/RequestLogSchema.ts"
 
@@ -23,7 +24,8 @@ const run = Migrator.make({})({
     "0005_plans": createPlans,
     "0006_billing": createBilling,
     "0007_events": createEvents,
-    "0012_catalog": createCatalog
+    "0012_catalog": createCatalog,
+    "0008_sign_in": createSignIn
   })
 })
 

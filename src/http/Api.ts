@@ -8,9 +8,12 @@ import { HttpApi, HttpApiEndpoint, HttpApiGroup, OpenApi } from "effect/http-api
 import { User } from "../../schemas/Account.ts"
 import { EncodedBalance, LedgerCheck, LedgerEntry } from "../../schemas/LedgerEntry.ts"
 import { NegotiatedLimits, PlanId } from "../../schemas/Plan.ts"
+import { AdministrationApi } from "./AdministrationApi.ts"
 import { ById, failures, json, listOf, PageQuery, Row } from "./ApiShapes.ts"
+import { AuthApi } from "./AuthApi.ts"
 import { CatalogApi } from "./CatalogApi.ts"
 import { InferenceApi } from "./InferenceApi.ts"
+import { KeysApi } from "./KeysApi.ts"
 import { WebhookApi } from "./WebhookApi.ts"
 
 /** `POST /admin/users`. @category schemas @since 0.1.0 */
@@ -30,15 +33,6 @@ export const NewCredits = Schema.Struct({
   reference: Schema.String.check(Schema.isMinLength(1), Schema.isMaxLength(255))
 })
 
-/** `POST /v1/keys`. @category schemas @since 0.1.0 */
-export const NewKeyBody = Schema.Struct({
-  name: Schema.String,
-  ip_allowlist: Schema.optional(Schema.Array(Schema.String)),
-  domain_allowlist: Schema.optional(Schema.Array(Schema.String)),
-  expires_at: Schema.optional(Schema.NullOr(Schema.String)),
-  limits: Schema.optionalKey(NegotiatedLimits)
-})
-
 const Account = HttpApiGroup.make("account").add(
   HttpApiEndpoint.get("me", "/v1/me", { success: User, error: failures }),
   HttpApiEndpoint.get("credits", "/v1/credits", {
@@ -46,9 +40,6 @@ const Account = HttpApiGroup.make("account").add(
     error: failures
   }),
   HttpApiEndpoint.get("entries", "/v1/credits/entries", { query: PageQuery, success: listOf(LedgerEntry), error: failures }),
-  HttpApiEndpoint.get("keys", "/v1/keys", { success: listOf(Row), error: failures }),
-  HttpApiEndpoint.post("createKey", "/v1/keys", { payload: NewKeyBody, ...json }),
-  HttpApiEndpoint.delete("revokeKey", "/v1/keys/:id", { params: ById, ...json }),
   HttpApiEndpoint.get("requests", "/v1/requests", {
     query: {
       ...PageQuery,
@@ -96,5 +87,5 @@ const Operations = HttpApiGroup.make("operations").add(
 
 /** @category models @since 0.1.0 */
 export const Api = HttpApi.make("sluice")
-  .add(InferenceApi, CatalogApi, Account, Operator, Operations, WebhookApi)
+  .add(InferenceApi, CatalogApi, AuthApi, Account, KeysApi, Operator, AdministrationApi, Operations, WebhookApi)
   .annotateMerge(OpenApi.annotations({ title: "Sluice", description: "An AI inference gateway: one key, every model, one bill." }))

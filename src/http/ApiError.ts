@@ -12,6 +12,7 @@ import type { WebhooksError } from "../events/Webhooks.ts"
 import type { GatewayError } from "../Gateway.ts"
 import type { AccountsError } from "../identity/AccountsError.ts"
 import type { IdentityError } from "../identity/Identity.ts"
+import type { TooManyAttempts } from "../limits/AttemptLimits.ts"
 import type { SecurityLimit } from "../limits/IpLimits.ts"
 import type { LimitExceeded } from "../limits/KeyLimits.ts"
 import type { AllProvidersFailed } from "../providers/Failover.ts"
@@ -65,6 +66,7 @@ const identityTable: Readonly<Record<IdentityError["reason"], ApiError>> = {
   unknown: make(401, "INVALID_API_KEY", "The API key is not valid."),
   revoked: make(401, "API_KEY_REVOKED", "The API key was revoked."),
   expired: make(401, "API_KEY_EXPIRED", "The API key has expired."),
+  session_ended: make(401, "SESSION_ENDED", "The session is not valid or has ended. Log in again."),
   inactive: make(401, "INVALID_API_KEY", "The account of this API key is not active."),
   ip_not_allowed: make(403, "IP_RESTRICTED", "The API key may not be used from this address."),
   domain_not_allowed: make(403, "DOMAIN_RESTRICTED", "The API key may not be used from this site."),
@@ -133,6 +135,12 @@ const limitCodes: Readonly<Record<LimitExceeded["limit"], string>> = {
 }
 
 /** @category conversions @since 0.1.0 */
+export const fromAttempts = (error: TooManyAttempts): ApiError =>
+  make(429, "TOO_MANY_ATTEMPTS", `Only ${error.limit} ${error.what} in ${error.windowMs / 60_000} minutes are taken. Try again later.`, {
+    retryAfterMs: error.retryAfterMs
+  })
+
+/** @category conversions @since 0.1.0 */
 export const fromLimit = (error: LimitExceeded, isAnonymous = false): ApiError =>
   make(429, isAnonymous && error.limit === "requests_per_day" ? "anonymous_daily_limit" : limitCodes[error.limit], error.message, {
     retryAfterMs: error.retryAfterMs
@@ -154,10 +162,27 @@ export const fromAccounts = (error: AccountsError): ApiError => {
       return notFound(error.detail)
     case "email_taken":
       return make(409, "EMAIL_TAKEN", error.detail, { param: "email" })
+    case "name_taken":
+      return make(409, "KEY_NAME_TAKEN", error.detail, { param: "name" })
     case "invalid_email":
       return invalid(error.detail, "email")
+    case "invalid_password":
+      return invalid(error.detail, "password")
+    case "disposable_email":
+      return invalid(error.detail, "email", "DISPOSABLE_EMAIL")
     case "invalid_input":
       return invalid(error.detail)
+    case "wrong_credentials":
+      return make(401, "WRONG_CREDENTIALS", error.detail)
+    case "invalid_token":
+      return make(401, "INVALID_IDENTITY_TOKEN", error.detail)
+    case "not_linked":
+    case "identity_taken":
+      return make(409, "IDENTITY_NOT_LINKED", error.detail)
+    case "not_allowed":
+      return make(403, "INSUFFICIENT_PERMISSIONS", error.detail)
+    case "busy":
+      return make(503, "SERVICE_UNAVAILABLE", error.detail)
     case "unavailable":
       return make(503, "SERVICE_UNAVAILABLE", "The database did not answer. Try again shortly.")
   }
@@ -240,6 +265,12 @@ export const fromGateway = (error: GatewayError): ApiError => {
       return make(402, "TRIAL_EXPIRED", `The trial is over. Add credits to use \`${error.model}\`; models marked free stay open.`)
     case "TrialUsedUp":
       return make(402, "TRIAL_LIMIT_REACHED", `The trial has no more ${error.what}. Add credits to go on; models marked free stay open.`)
+    case "KeyUsedUp":
+      return make(429, "KEY_REQUESTS_USED_UP", `This key may make ${error.maxRequests} requests in all, and has made them.`, {
+        retryAfterMs: 86_400_000
+      })
+    case "KeyCapUnknown":
+      return make(503, "SERVICE_UNAVAILABLE", "What this key may still do could not be checked just now. Try again shortly.")
     case "MaxTokensTooLarge":
       return invalid(
         `max_tokens is too large: ${error.maxTokens}. This model supports at most ${error.limit} completion tokens.`,

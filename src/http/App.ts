@@ -8,15 +8,19 @@ import { SecureRandom } from "effect/crypto"
 import { HttpRouter, HttpServerError, HttpServerRequest, HttpServerResponse } from "effect/http"
 import { HttpApiBuilder, HttpApiError, HttpApiScalar } from "effect/http-api"
 import { Lifecycle } from "../health/Lifecycle.ts"
+import { AuditLog } from "../identity/AuditLog.ts"
 import { Identity } from "../identity/Identity.ts"
 import { visitor } from "./Access.ts"
 import * as AccountRoutes from "./AccountRoutes.ts"
+import * as AdministrationRoutes from "./AdministrationRoutes.ts"
 import * as AnthropicError from "./AnthropicError.ts"
 import { Api } from "./Api.ts"
 import * as ApiError from "./ApiError.ts"
+import * as AuthRoutes from "./AuthRoutes.ts"
 import * as CatalogRoutes from "./CatalogRoutes.ts"
 import * as InferenceRoutes from "./InferenceRoutes.ts"
 import { IpGate } from "./IpGate.ts"
+import * as KeyRoutes from "./KeyRoutes.ts"
 import * as OperationsRoutes from "./OperationsRoutes.ts"
 import * as OperatorRoutes from "./OperatorRoutes.ts"
 import { clientRequestId, RequestIds, TrustedProxies } from "./RequestContext.ts"
@@ -29,6 +33,9 @@ export const routes = Layer.mergeAll(
       InferenceRoutes.layer,
       CatalogRoutes.layer,
       AccountRoutes.layer,
+      AdministrationRoutes.layer,
+      AuthRoutes.layer,
+      KeyRoutes.layer,
       OperatorRoutes.layer,
       OperationsRoutes.layer,
       WebhookRoutes.layer
@@ -83,7 +90,10 @@ export const wrap = <E, R>(app: Effect.Effect<HttpServerResponse.HttpServerRespo
     const random = yield* SecureRandom.SecureRandom
     const lifecycle = yield* Lifecycle
     const identity = yield* Identity
-    const gate = Context.make(IpGate, yield* IpGate).pipe(Context.add(TrustedProxies, yield* TrustedProxies))
+    const gate = Context.make(IpGate, yield* IpGate).pipe(
+      Context.add(TrustedProxies, yield* TrustedProxies),
+      Context.add(AuditLog, yield* AuditLog)
+    )
     /** Counts a visitor by address; whatever else a route does is done after. */
     const counted = <E1, R1>(
       request: HttpServerRequest.HttpServerRequest,

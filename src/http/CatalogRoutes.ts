@@ -93,7 +93,7 @@ export const layer = HttpApiBuilder.group(
 
     const readSync = decodeBody(SyncRequest)
     const syncNow = Effect.fnUntraced(function* (request: HttpServerRequest.HttpServerRequest) {
-      yield* operator(identity, request)
+      yield* operator(identity, request, "models:manage")
       const hasBody = Number(request.headers["content-length"] ?? "0") > 0
       const asked = hasBody ? (yield* readSync(request)).provider : null
       if (asked === undefined || asked === null) return list(yield* sync.run(sync.listing))

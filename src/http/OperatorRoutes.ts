@@ -10,7 +10,9 @@ import { encodeBalance } from "../../schemas/LedgerEntry.ts"
 import * as Money from "../../schemas/Money.ts"
 import { NegotiatedLimits } from "../../schemas/Plan.ts"
 import { Accounts } from "../identity/Accounts.ts"
+import { type Actor, AuditLog } from "../identity/AuditLog.ts"
 import { Identity } from "../identity/Identity.ts"
+import type { Permission } from "../identity/Permissions.ts"
 import { Ledger } from "../ledger/Ledger.ts"
 import { Breakers } from "../providers/Breakers.ts"
 import { ProviderRegistry } from "../providers/ProviderRegistry.ts"
@@ -35,6 +37,7 @@ export const layer = HttpApiBuilder.group(
     const ledger = yield* Ledger
     const breakers = yield* Breakers
     const registry = yield* ProviderRegistry
+    const audit = yield* AuditLog
     const readUser = decodeBody(NewUser)
     const readPlan = decodeBody(NewPlan)
     const readLimits = decodeBody(NegotiatedLimits)
@@ -42,10 +45,20 @@ export const layer = HttpApiBuilder.group(
 
     const asOperator = <R>(
       request: HttpServerRequest.HttpServerRequest,
-      effect: Effect.Effect<HttpServerResponse.HttpServerResponse, ApiError.ApiError, R>
-    ) => handled(Effect.andThen(operator(identity, request), effect))
+      permission: Permission,
+      effect: (by: Actor) => Effect.Effect<HttpServerResponse.HttpServerResponse, ApiError.ApiError, R>
+    ) => handled(Effect.flatMap(operator(identity, request, permission), effect))
 
-    const addCredits = Effect.fnUntraced(function* (id: string, request: HttpServerRequest.HttpServerRequest) {
+    /** What was done, written down once it is. */
+    const recorded = <A, E, R>(
+      effect: Effect.Effect<A, E, R>,
+      by: Actor,
+      action: string,
+      account: string | null,
+      details: Readonly<Record<string, unknown>>
+    ) => Effect.tap(effect, () => audit.record({ ...by, action, account, details }))
+
+    const addCredits = Effect.fnUntraced(function* (by: Actor, id: string, request: HttpServerRequest.HttpServerRequest) {
       const body = yield* readCredits(request)
       const amount = Option.getOrNull(amountOf(body.amount_usd))
       if (amount === null || amount === 0n) {
@@ -58,19 +71,37 @@ export const layer = HttpApiBuilder.group(
         allowance: Money.zero,
         purchased: amount
       }
-      return json(yield* Effect.mapError(ledger.grant({ ...grant, reference: body.reference }), ApiError.fromLedger))
+      const granted = Effect.mapError(ledger.grant({ ...grant, reference: body.reference }), ApiError.fromLedger)
+      const details = { amount_usd: Money.toUsd(amount), reference: body.reference }
+      return json(yield* recorded(granted, by, "CREDITS_ADJUSTED", id, details))
     })
 
-    const createUser = Effect.fnUntraced(function* (request: HttpServerRequest.HttpServerRequest) {
+    const createUser = Effect.fnUntraced(function* (by: Actor, request: HttpServerRequest.HttpServerRequest) {
       const body = yield* readUser(request)
       const wanted = {
         email: body.email,
         plan: body.plan ?? null,
         partnerCode: body.partner_code ?? undefined,
-        referralCode: body.referral_code ?? undefined
+        referralCode: body.referral_code ?? undefined,
+        // The operator vouches for whom it makes an account.
+        emailVerified: true
       }
       const made = yield* Effect.mapError(accounts.create(wanted), ApiError.fromAccounts)
+      yield* audit.record({ ...by, action: "USER_CREATED", account: made.user.id, details: { plan: made.user.plan } })
       return json({ user: made.user, api_key: Redacted.value(made.apiKey), referral_code: made.referralCode }, 201)
+    })
+
+    const setPlan = Effect.fnUntraced(function* (by: Actor, id: string, request: HttpServerRequest.HttpServerRequest) {
+      const { plan } = yield* readPlan(request)
+      const before = yield* Effect.mapError(accounts.get(id), ApiError.fromAccounts)
+      const changed = Effect.mapError(accounts.setPlan(id, plan), ApiError.fromAccounts)
+      return json(yield* recorded(changed, by, "PLAN_CHANGED", id, { old_plan: before.plan, new_plan: plan }))
+    })
+
+    const setLimits = Effect.fnUntraced(function* (by: Actor, id: string, request: HttpServerRequest.HttpServerRequest) {
+      const limits = yield* readLimits(request)
+      const changed = Effect.mapError(accounts.setLimits(id, limits), ApiError.fromAccounts)
+      return json(yield* recorded(changed, by, "LIMITS_CHANGED", id, { limits }))
     })
 
     const listBreakers = Effect.map(breakers.states, (states) => {
@@ -79,65 +110,49 @@ export const layer = HttpApiBuilder.group(
       return list(registry.all.map(({ definition }) => seen.get(definition.slug) ?? { provider: definition.slug, ...closed }))
     })
 
-    const resetBreaker = Effect.fnUntraced(function* (slug: string) {
+    const resetBreaker = Effect.fnUntraced(function* (by: Actor, slug: string) {
       const provider = registry.get(slug)
       if (provider === undefined) return yield* Effect.fail(ApiError.notFound(`There is no provider \`${slug}\`.`))
-      yield* breakers.reset(provider.definition.slug)
-      return json({ provider: provider.definition.slug, state: "closed" })
+      const { slug: name } = provider.definition
+      yield* recorded(breakers.reset(name), by, "BREAKER_RESET", null, { provider: name })
+      return json({ provider: name, state: "closed" })
     })
 
     return handlers
-      .handleRaw("createUser", ({ request }) => asOperator(request, createUser(request)))
+      .handleRaw("createUser", ({ request }) => asOperator(request, "users:create", (by) => createUser(by, request)))
       .handleRaw("users", ({ query, request }) =>
-        asOperator(
-          request,
+        asOperator(request, "users:list", () =>
           Effect.flatMap(page(query), (wanted) =>
             Effect.map(Effect.mapError(accounts.list(wanted), ApiError.fromAccounts), (found) => list(found.data, found.next))
           )
         )
       )
       .handleRaw("user", ({ params, request }) =>
-        asOperator(
-          request,
+        asOperator(request, "users:list", () =>
           Effect.map(Effect.mapError(accounts.find(params.id), ApiError.fromAccounts), (user) => json(user))
         )
       )
       .handleRaw("userCredits", ({ params, request }) =>
-        asOperator(
-          request,
+        asOperator(request, "users:list", () =>
           Effect.map(Effect.mapError(ledger.balance(params.id), ApiError.fromLedger), (balance) => json(encodeBalance(balance)))
         )
       )
       .handleRaw("userEntries", ({ params, query, request }) =>
-        asOperator(
-          request,
+        asOperator(request, "users:list", () =>
           Effect.flatMap(page(query), (wanted) =>
             Effect.map(Effect.mapError(ledger.entries(params.id, wanted), ApiError.fromLedger), (found) => list(found.data, found.next))
           )
         )
       )
-      .handleRaw("setPlan", ({ params, request }) =>
-        asOperator(
-          request,
-          Effect.flatMap(readPlan(request), (body) =>
-            Effect.map(Effect.mapError(accounts.setPlan(params.id, body.plan), ApiError.fromAccounts), (user) => json(user))
-          )
-        )
+      .handleRaw("setPlan", ({ params, request }) => asOperator(request, "plans:update", (by) => setPlan(by, params.id, request)))
+      .handleRaw("setLimits", ({ params, request }) => asOperator(request, "plans:update", (by) => setLimits(by, params.id, request)))
+      .handleRaw("addCredits", ({ params, request }) => asOperator(request, "credits:adjust", (by) => addCredits(by, params.id, request)))
+      .handleRaw("breakers", ({ request }) => asOperator(request, "monitoring:read", () => listBreakers))
+      .handleRaw("resetBreaker", ({ params, request }) =>
+        asOperator(request, "providers:manage", (by) => resetBreaker(by, params.provider))
       )
-      .handleRaw("setLimits", ({ params, request }) =>
-        asOperator(
-          request,
-          Effect.flatMap(readLimits(request), (body) =>
-            Effect.map(Effect.mapError(accounts.setLimits(params.id, body), ApiError.fromAccounts), (user) => json(user))
-          )
-        )
-      )
-      .handleRaw("addCredits", ({ params, request }) => asOperator(request, addCredits(params.id, request)))
-      .handleRaw("breakers", ({ request }) => asOperator(request, listBreakers))
-      .handleRaw("resetBreaker", ({ params, request }) => asOperator(request, resetBreaker(params.provider)))
       .handleRaw("checkLedger", ({ request }) =>
-        asOperator(
-          request,
+        asOperator(request, "monitoring:read", () =>
           Effect.map(Effect.mapError(ledger.check, ApiError.fromLedger), (result) => json(result))
         )
       )

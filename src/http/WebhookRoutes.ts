@@ -12,7 +12,7 @@ import { CreditAlerts } from "../events/CreditAlerts.ts"
 import { type MadeWebhook, Webhooks, type WebhooksError } from "../events/Webhooks.ts"
 import { Accounts } from "../identity/Accounts.ts"
 import { Identity } from "../identity/Identity.ts"
-import { customer } from "./Access.ts"
+import { account } from "./Access.ts"
 import { Api } from "./Api.ts"
 import * as ApiError from "./ApiError.ts"
 import { decodeBody, handled, json, list, page } from "./Handled.ts"
@@ -50,14 +50,14 @@ export const layer = HttpApiBuilder.group(
       act: (account: string) => Effect.Effect<A, WebhooksError>,
       answer: (value: A) => ReturnType<typeof json>
     ) =>
-      customer(identity, request).pipe(
+      account(identity, request, "webhooks:manage").pipe(
         Effect.flatMap((caller) => Effect.mapError(act(caller.accountId), ApiError.fromWebhooks)),
         Effect.map(answer),
         handled
       )
 
     const changeMe = Effect.fnUntraced(function* (request: HttpServerRequest.HttpServerRequest) {
-      const { accountId } = yield* customer(identity, request)
+      const { accountId } = yield* account(identity, request, "webhooks:manage")
       const { low_balance_usd: wanted } = yield* readMe(request)
       const threshold = yield* wanted === undefined
         ? Effect.mapError(alerts.threshold(accountId), unavailable)
@@ -71,7 +71,7 @@ export const layer = HttpApiBuilder.group(
       .handleRaw("webhooks", ({ request }) => forAccount(request, webhooks.list, (rows) => list(rows)))
       .handleRaw("createWebhook", ({ request }) =>
         Effect.gen(function* () {
-          const { accountId } = yield* customer(identity, request)
+          const { accountId } = yield* account(identity, request, "webhooks:manage")
           const made = yield* Effect.mapError(webhooks.create(accountId, yield* readNew(request)), ApiError.fromWebhooks)
           return json(shown(made), 201)
         }).pipe(handled)
@@ -79,7 +79,7 @@ export const layer = HttpApiBuilder.group(
       .handleRaw("webhook", ({ params, request }) => forAccount(request, (account) => webhooks.get(account, params.id), json))
       .handleRaw("changeWebhook", ({ params, request }) =>
         Effect.gen(function* () {
-          const { accountId } = yield* customer(identity, request)
+          const { accountId } = yield* account(identity, request, "webhooks:manage")
           const change = yield* readChange(request)
           return json(yield* Effect.mapError(webhooks.change(accountId, params.id, change), ApiError.fromWebhooks))
         }).pipe(handled)
@@ -107,7 +107,7 @@ export const layer = HttpApiBuilder.group(
       )
       .handleRaw("deliveries", ({ params, query, request }) =>
         Effect.gen(function* () {
-          const { accountId } = yield* customer(identity, request)
+          const { accountId } = yield* account(identity, request, "webhooks:manage")
           const found = yield* Effect.mapError(webhooks.deliveries(accountId, params.id, yield* page(query)), ApiError.fromWebhooks)
           return list(found.data, found.next)
         }).pipe(handled)

@@ -12,34 +12,40 @@ import * as Money from "../../schemas/Money.ts"
 import { NegotiatedLimits, PlanId } from "../../schemas/Plan.ts"
 import { Ledger } from "../ledger/Ledger.ts"
 import { type AccountsError, fail, fromDatabase, isoColumn } from "./AccountsError.ts"
+import { type Actor, AuditLog } from "./AuditLog.ts"
 import { AuthCache } from "./AuthCache.ts"
 import { validate } from "./EffectiveLimits.ts"
+import { normaliseEmail, placeholderAddress } from "./EmailAddress.ts"
 import { Keys } from "./Keys.ts"
+import type { Page, PageRequest } from "./Page.ts"
 import { Partners, standardTrial } from "./Partners.ts"
 import { Renewals } from "./Renewals.ts"
 import { Trials } from "./Trials.ts"
 
-/** A page of a list, newest first. @category models @since 0.1.0 */
-export interface PageRequest {
-  readonly limit: number
-  readonly cursor: string | null
-}
-
-/** @category models @since 0.1.0 */
-export interface Page<A> {
-  readonly data: ReadonlyArray<A>
-  readonly next: string | null
-}
-
 /** Who is to be a user. @category models @since 0.1.0 */
 export interface NewUser {
-  readonly email: string
+  /** Null: the account has none. */
+  readonly email: string | null
   /** Null starts on trial. */
   readonly plan: PlanId | null
   /** Sets the terms of the trial. */
   readonly partnerCode?: string | undefined
   /** The code of the user who brought this one. */
   readonly referralCode?: string | undefined
+  /** A code as it was given, also when it is nobody's. */
+  readonly referredByCode?: string | undefined
+  readonly passwordHash?: string | undefined
+  /** Whether somebody vouches that the address is the user's. */
+  readonly emailVerified?: boolean | undefined
+  /** The identity that leads to the account. */
+  readonly identity?: { readonly issuer: string; readonly subject: string; readonly method: string } | undefined
+}
+
+/** A user as it was just made, with what is shown only now. @category models @since 0.1.0 */
+export interface MadeUser {
+  readonly user: User
+  readonly apiKey: Redacted.Redacted
+  readonly referralCode: string
 }
 
 /** @category services @since 0.1.0 */
@@ -47,9 +53,7 @@ export class Accounts extends Context.Service<
   Accounts,
   {
     /** A user with its ledger account, its starting credit and one key, shown here only. */
-    readonly create: (
-      input: NewUser
-    ) => Effect.Effect<{ readonly user: User; readonly apiKey: Redacted.Redacted; readonly referralCode: string }, AccountsError>
+    readonly create: (input: NewUser) => Effect.Effect<MadeUser, AccountsError>
     readonly get: (id: AccountId) => Effect.Effect<User, AccountsError>
     /** For the operator: by id or e-mail address. */
     readonly find: (idOrEmail: string) => Effect.Effect<User, AccountsError>
@@ -57,6 +61,8 @@ export class Accounts extends Context.Service<
     /** Changes the plan: its allowance begins anew, what was left of the old one's is lost, purchased credits stay as they are. */
     readonly setPlan: (id: AccountId, plan: PlanId) => Effect.Effect<User, AccountsError>
     readonly setLimits: (id: AccountId, limits: NegotiatedLimits) => Effect.Effect<User, AccountsError>
+    /** Changes the role, and writes down who did and why, in one transaction. */
+    readonly setRole: (id: AccountId, role: Role, reason: string | null, by: Actor) => Effect.Effect<User, AccountsError>
   }
 >()("sluice/identity/Accounts") {
   static readonly layer = Layer.effect(
@@ -70,7 +76,8 @@ export class Accounts extends Context.Service<
         partners: yield* Partners,
         random: yield* SecureRandom.SecureRandom,
         renewals: yield* Renewals,
-        trials: yield* Trials
+        trials: yield* Trials,
+        audit: yield* AuditLog
       }
       return Accounts.of({
         create: create(parts),
@@ -78,7 +85,8 @@ export class Accounts extends Context.Service<
         find: find(parts),
         list: list(parts),
         setPlan: setPlan(parts),
-        setLimits: setLimits(parts)
+        setLimits: setLimits(parts),
+        setRole: setRole(parts)
       })
     })
   )
@@ -93,11 +101,13 @@ interface Parts {
   readonly random: SecureRandom.SecureRandom["Service"]
   readonly renewals: Renewals["Service"]
   readonly trials: Trials["Service"]
+  readonly audit: AuditLog["Service"]
 }
 
 const DAY_MS = 24 * 3_600_000
 
-const roleOf: Readonly<Record<PlanId, Role>> = { trial: "free", dev: "dev", team: "team", enterprise: "team" }
+// A trial shows what a developer has; `free` is a role that the operator gives.
+const roleOf: Readonly<Record<PlanId, Role>> = { trial: "dev", dev: "dev", team: "team", enterprise: "team" }
 const tierOf: Readonly<Record<PlanId, string>> = { trial: "basic", dev: "basic", team: "max", enterprise: "max" }
 const statusOf = (plan: PlanId): string => (plan === "trial" ? "trial" : "active")
 
@@ -116,11 +126,9 @@ const UserRows = Schema.Array(
   })
 )
 const IdRows = Schema.Array(Schema.Struct({ id: Schema.String }))
-const PlanRows = Schema.Array(Schema.Struct({ plan: PlanId }))
+const PlanRows = Schema.Array(Schema.Struct({ plan: PlanId, role: Role }))
 const decodeUsers = Schema.decodeUnknownEffect(UserRows)
 const columns = `id, email, role, tier, plan, status, ${isoColumn("trial_ends_at")}, trial_tokens_left::text, trial_requests_left::text, ${isoColumn("created_at")}`
-
-const emailPattern = /^[^\s@"<>]{1,64}@(?=[^@]{1,255}$)[^\s@.]+(\.[^\s@.]+)+$/
 
 const cursorOf = (cursor: string | null): readonly [string, string] | null => {
   const at = cursor?.split("|") ?? []
@@ -153,7 +161,7 @@ const get = (parts: Parts) =>
 const find = (parts: Parts) =>
   Effect.fnUntraced(function* (idOrEmail: string) {
     const { sql } = parts
-    const email = idOrEmail.trim().toLowerCase()
+    const email = normaliseEmail(idOrEmail) ?? ""
     const rows = yield* sql`SELECT id FROM users WHERE id = ${idOrEmail} OR email = ${email} LIMIT 1`
     const [row] = yield* Schema.decodeUnknownEffect(IdRows)(rows)
     return row === undefined ? yield* fail("user_not_found", "There is no such user.") : yield* get(parts)(row.id)
@@ -162,10 +170,10 @@ const find = (parts: Parts) =>
 const create = (parts: Parts) =>
   Effect.fnUntraced(function* (input: NewUser) {
     const { keys, ledger, partners, random, renewals, sql } = parts
-    const email = input.email.trim().toLowerCase()
-    if (!emailPattern.test(email)) return yield* fail("invalid_email", "`email` must be an e-mail address.")
-    const plan = input.plan ?? "trial"
     const id = yield* random.uuidV7()
+    const email = input.email === null ? placeholderAddress(id) : normaliseEmail(input.email)
+    if (email === null) return yield* fail("invalid_email", "`email` must be an e-mail address.")
+    const plan = input.plan ?? "trial"
     const now = yield* Clock.currentTimeMillis
     const partner = input.partnerCode === undefined ? null : yield* partners.find(input.partnerCode)
     const terms = partner ?? standardTrial
@@ -183,17 +191,24 @@ const create = (parts: Parts) =>
       trial_requests_left: onTrial ? terms.trialRequests : 0,
       partner_code: partner?.code ?? null,
       referral_code: Hex.encode(yield* random.randomBytes(4)).toUpperCase(),
-      referred_by: input.referralCode === undefined ? null : yield* partners.referrer(input.referralCode)
+      referred_by: input.referralCode === undefined ? null : yield* partners.referrer(input.referralCode),
+      referred_by_code: input.referredByCode ?? input.referralCode?.trim().toUpperCase() ?? null,
+      password_hash: input.passwordHash ?? null,
+      email_verified: input.emailVerified ?? false
     }
     const made = yield* sql.withTransaction(
       Effect.gen(function* () {
         yield* sql`INSERT INTO users (id, email, role, tier, plan, status, limits, trial_ends_at, trial_tokens_left, trial_requests_left,
-            partner_code, referral_code, referred_by)
+            partner_code, referral_code, referred_by, referred_by_code, password_hash, email_verified)
           SELECT id, email, role, tier, plan, status, limits, trial_ends_at, trial_tokens_left, trial_requests_left,
-            partner_code, referral_code, referred_by
+            partner_code, referral_code, referred_by, referred_by_code, password_hash, email_verified
           FROM jsonb_to_record(${JSON.stringify(row)}::text::jsonb) AS t (id text, email text, role text, tier text, plan text, status text,
             limits jsonb, trial_ends_at timestamptz, trial_tokens_left bigint, trial_requests_left bigint,
-            partner_code text, referral_code text, referred_by text)`
+            partner_code text, referral_code text, referred_by text, referred_by_code text, password_hash text, email_verified boolean)`
+        if (input.identity !== undefined) {
+          const { issuer, method, subject } = input.identity
+          yield* sql`INSERT INTO identities (issuer, subject, user_id, method) VALUES (${issuer}, ${subject}, ${id}, ${method})`
+        }
         yield* ledger.open(id)
         yield* ledger.grant({ accountId: id, kind: "topup", allowance: Money.zero, purchased: terms.credit, reference: "signup" })
         yield* renewals.begin(id, plan, now)
@@ -231,15 +246,35 @@ const setPlan = (parts: Parts) =>
     const now = yield* Clock.currentTimeMillis
     const change = sql.withTransaction(
       Effect.gen(function* () {
-        const found = yield* Schema.decodeUnknownEffect(PlanRows)(yield* sql`SELECT plan FROM users WHERE id = ${id} FOR UPDATE`)
-        if (found.length === 0 || found[0]?.plan === plan) return found
+        const found = yield* Schema.decodeUnknownEffect(PlanRows)(yield* sql`SELECT plan, role FROM users WHERE id = ${id} FOR UPDATE`)
+        const before = found[0]
+        if (before === undefined || before.plan === plan) return found
+        // A role that the operator gave stays; one that came with a plan goes with it.
+        const role = before.role === roleOf[before.plan] ? roleOf[plan] : before.role
         // One trial for each user: coming back to it finds what was left.
-        yield* sql`UPDATE users SET plan = ${plan}, role = ${roleOf[plan]}, tier = ${tierOf[plan]}, status = ${statusOf(plan)},
+        yield* sql`UPDATE users SET plan = ${plan}, role = ${role}, tier = ${tierOf[plan]}, status = ${statusOf(plan)},
           trial_ends_at = CASE WHEN ${plan} = 'trial' THEN coalesce(trial_ends_at, ${new Date(now + standardTrial.trialDays * DAY_MS).toISOString()}::text::timestamptz) ELSE trial_ends_at END,
           trial_tokens_left = CASE WHEN ${plan} = 'trial' AND trial_ends_at IS NULL THEN ${String(standardTrial.trialTokens)}::text::bigint ELSE trial_tokens_left END,
           trial_requests_left = CASE WHEN ${plan} = 'trial' AND trial_ends_at IS NULL THEN ${String(standardTrial.trialRequests)}::text::bigint ELSE trial_requests_left END,
           changed_at = clock_timestamp() WHERE id = ${id}`
         yield* renewals.begin(id, plan, now)
+        return found
+      })
+    )
+    yield* changeUser(parts, id, change)
+    return yield* get(parts)(id)
+  }, Effect.mapError(fromDatabase))
+
+const setRole = (parts: Parts) =>
+  Effect.fnUntraced(function* (id: AccountId, role: Role, reason: string | null, by: Actor) {
+    const { audit, sql } = parts
+    const change = sql.withTransaction(
+      Effect.gen(function* () {
+        const found = yield* Schema.decodeUnknownEffect(PlanRows)(yield* sql`SELECT plan, role FROM users WHERE id = ${id} FOR UPDATE`)
+        const before = found[0]
+        if (before === undefined) return found
+        yield* sql`UPDATE users SET role = ${role}, changed_at = clock_timestamp() WHERE id = ${id}`
+        yield* audit.write({ ...by, action: "ROLE_CHANGED", account: id, reason, details: { old_role: before.role, new_role: role } })
         return found
       })
     )

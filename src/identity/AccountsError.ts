@@ -9,7 +9,23 @@ import { messageOf } from "../database/Failures.ts"
 
 /** @category errors @since 0.1.0 */
 export class AccountsError extends Schema.TaggedError<AccountsError>()("AccountsError", {
-  reason: Schema.Literals(["email_taken", "invalid_email", "user_not_found", "key_not_found", "invalid_input", "unavailable"]),
+  reason: Schema.Literals([
+    "email_taken",
+    "invalid_email",
+    "invalid_password",
+    "disposable_email",
+    "user_not_found",
+    "key_not_found",
+    "name_taken",
+    "invalid_input",
+    "wrong_credentials",
+    "invalid_token",
+    "not_linked",
+    "identity_taken",
+    "not_allowed",
+    "busy",
+    "unavailable"
+  ]),
   detail: Schema.String
 }) {
   override get message(): string {
@@ -26,7 +42,8 @@ export const fromDatabase = (error: unknown): AccountsError => {
   if (error instanceof LedgerError) return fail("unavailable", "the ledger did not answer")
   const text = messageOf(error)
   if (text.includes("users_email_key")) return fail("email_taken", "There is a user with this e-mail address already.")
-  if (text.includes("api_keys_user_id_name_key")) return fail("invalid_input", "There is a key of this name already.")
+  if (text.includes("identities_pkey")) return fail("identity_taken", "This identity belongs to an account already.")
+  if (text.includes("api_keys_user_id_name_key")) return fail("name_taken", "There is a key of this name already.")
   return fail("unavailable", "the database did not answer")
 }
 

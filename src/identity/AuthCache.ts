@@ -1,14 +1,15 @@
 /**
- * What authentication knows of keys without asking the database: who they belong to, and which are nobody's.
+ * What authentication knows of keys and sessions without asking the database: who they belong to, and which are nobody's.
  *
- * Entries are under the key's hash, never the key.
+ * Entries are under the key's hash, never the key. What is forgotten here is forgotten by every replica.
  *
  * @since 0.1.0
  */
 import { Clock, Context, Effect, Layer } from "effect"
 import type { Caller } from "../../schemas/Account.ts"
+import { Broadcast } from "../replicas/Broadcast.ts"
 
-/** A key as the database has it. Times are epoch milliseconds. @category models @since 0.1.0 */
+/** A key, or a session, as the database has it. Times are epoch milliseconds. @category models @since 0.1.0 */
 export interface KeyRecord {
   readonly caller: Caller
   readonly userStatus: string
@@ -22,6 +23,9 @@ const KNOWN_SIZE = 10_000
 const KNOWN_TTL = 300_000
 const UNKNOWN_SIZE = 10_000
 const UNKNOWN_TTL = 30_000
+
+/** Where replicas tell each other whose keys changed. */
+const CHANNEL = "identity"
 
 interface Entry<A> {
   readonly value: A
@@ -53,42 +57,70 @@ export class AuthCache extends Context.Service<
   {
     /** A record, `"unknown"` for a key that is nobody's, undefined when nothing is known. */
     readonly get: (hash: string) => Effect.Effect<KeyRecord | "unknown" | undefined>
-    readonly set: (hash: string, record: KeyRecord | "unknown") => Effect.Effect<void>
-    /** Forgets every key of these accounts. */
+    /** A number that is another after anything was forgotten. */
+    readonly generation: () => number
+    /** Keeps what was read in a generation; what may have changed since it was read is not kept. */
+    readonly set: (hash: string, record: KeyRecord | "unknown", generation: number) => Effect.Effect<void>
+    /** Forgets everything of these accounts, here at once, and tells the other replicas. */
     readonly invalidate: (accountIds: ReadonlyArray<string>) => Effect.Effect<void>
-    /** Forgets which keys are nobody's: one of them may have been made. */
+    /** The same, here only. */
+    readonly forget: (accountIds: ReadonlyArray<string>) => Effect.Effect<void>
+    /** Forgets that a key is nobody's: it was made just now. */
     readonly forgetUnknown: (hash: string) => Effect.Effect<void>
     readonly clear: Effect.Effect<void>
   }
 >()("sluice/identity/AuthCache") {
-  static readonly layer = Layer.sync(this, () => {
-    const known = new Map<string, Entry<KeyRecord>>()
-    // Apart from the others, so that a flood of made-up keys cannot push good ones out.
-    const unknown = new Map<string, Entry<true>>()
-    return AuthCache.of({
-      get: (hash) =>
-        Effect.map(
-          Clock.currentTimeMillis,
-          (now) => recall(known, hash, now) ?? (recall(unknown, hash, now) === true ? ("unknown" as const) : undefined)
-        ),
-      set: (hash, record) =>
-        Effect.map(Clock.currentTimeMillis, (now) => {
-          if (record === "unknown") remember(unknown, UNKNOWN_SIZE, hash, { value: true, until: now + UNKNOWN_TTL })
-          else remember(known, KNOWN_SIZE, hash, { value: record, until: now + KNOWN_TTL })
-        }),
-      invalidate: (accountIds) =>
-        Effect.sync(() => {
-          const gone = new Set(accountIds)
-          for (const [hash, entry] of known) if (gone.has(entry.value.caller.accountId)) known.delete(hash)
-        }),
-      forgetUnknown: (hash) =>
-        Effect.sync(() => {
-          unknown.delete(hash)
-        }),
-      clear: Effect.sync(() => {
-        known.clear()
-        unknown.clear()
-      })
-    })
-  })
+  static readonly layer = Layer.effect(
+    this,
+    Effect.suspend(() => make)
+  )
 }
+
+const make = Effect.gen(function* () {
+  const broadcast = yield* Broadcast
+  const known = new Map<string, Entry<KeyRecord>>()
+  // Apart from the others, so that a flood of made-up keys cannot push good ones out.
+  const unknown = new Map<string, Entry<true>>()
+  let generation = 0
+
+  const forget = (accountIds: ReadonlyArray<string>) =>
+    Effect.sync(() => {
+      generation++
+      const gone = new Set(accountIds)
+      for (const [hash, entry] of known) if (gone.has(entry.value.caller.accountId)) known.delete(hash)
+    })
+  const clear = Effect.sync(() => {
+    generation++
+    known.clear()
+    unknown.clear()
+  })
+
+  yield* broadcast.subscribe(CHANNEL, (heard) => (heard._tag === "Gap" ? clear : forget([heard.message])))
+
+  return AuthCache.of({
+    get: (hash) =>
+      Effect.map(
+        Clock.currentTimeMillis,
+        (now) => recall(known, hash, now) ?? (recall(unknown, hash, now) === true ? ("unknown" as const) : undefined)
+      ),
+    generation: () => generation,
+    set: (hash, record, readIn) =>
+      Effect.map(Clock.currentTimeMillis, (now) => {
+        if (readIn !== generation) return
+        if (record === "unknown") remember(unknown, UNKNOWN_SIZE, hash, { value: true, until: now + UNKNOWN_TTL })
+        else remember(known, KNOWN_SIZE, hash, { value: record, until: now + KNOWN_TTL })
+      }),
+    invalidate: (accountIds) =>
+      Effect.andThen(
+        forget(accountIds),
+        Effect.forEach(accountIds, (id) => broadcast.publish(CHANNEL, id), { discard: true })
+      ),
+    forget,
+    forgetUnknown: (hash) =>
+      Effect.sync(() => {
+        generation++
+        unknown.delete(hash)
+      }),
+    clear
+  })
+})

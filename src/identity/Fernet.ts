@@ -7,7 +7,7 @@
  */
 import { Clock, Data, Effect, Option, Redacted, Result } from "effect"
 import { SecureRandom } from "effect/crypto"
-import { Base64Url } from "effect/encoding"
+import { Base64Url, Hex } from "effect/encoding"
 
 /** The token is not one, was tampered with, or belongs to no key of the ring; or a key is not 32 bytes. @category errors @since 0.1.0 */
 export class FernetError extends Data.TaggedError("FernetError")<{ readonly message: string }> {}
@@ -17,11 +17,13 @@ type ImportedKey = Awaited<ReturnType<typeof globalThis.crypto.subtle.importKey>
 interface FernetKey {
   readonly signing: ImportedKey
   readonly encryption: ImportedKey
+  readonly version: string
 }
 
 const VERSION = 0x80
 const HEAD = 1 + 8 + 16
 const MAC = 32
+const VERSION_LABEL = new TextEncoder().encode("sluice key version")
 
 const bytesOf = (text: string): Uint8Array<ArrayBuffer> | null =>
   Option.getOrNull(Option.map(Result.getSuccess(Base64Url.decode(text.replace(/=+$/, ""))), (bytes) => Uint8Array.from(bytes)))
@@ -33,7 +35,8 @@ const importKey = (key: Redacted.Redacted): Effect.Effect<FernetKey, FernetError
     const { subtle } = globalThis.crypto
     return Effect.promise(async () => ({
       signing: await subtle.importKey("raw", bytes.slice(0, 16), { name: "HMAC", hash: "SHA-256" }, false, ["sign", "verify"]),
-      encryption: await subtle.importKey("raw", bytes.slice(16), "AES-CBC", false, ["encrypt", "decrypt"])
+      encryption: await subtle.importKey("raw", bytes.slice(16), "AES-CBC", false, ["encrypt", "decrypt"]),
+      version: Hex.encode(new Uint8Array(await subtle.digest("SHA-256", Uint8Array.from([...VERSION_LABEL, ...bytes]))).slice(0, 4))
     }))
   })
 
@@ -53,6 +56,8 @@ const open = (key: FernetKey, token: Uint8Array<ArrayBuffer>): Effect.Effect<str
 export interface Fernet {
   readonly encrypt: (text: string) => Effect.Effect<string>
   readonly decrypt: (token: string) => Effect.Effect<string, FernetError>
+  /** Names the newest key without telling anything of it, for tokens that are kept. */
+  readonly version: string
 }
 
 /** A key ring, newest first. @category constructors @since 0.1.0 */
@@ -87,6 +92,6 @@ export const make = Effect.fnUntraced(function* (ring: ReadonlyArray<Redacted.Re
     return yield* Effect.firstSuccessOf(keys.map((key) => open(key, bytes)))
   })
 
-  const fernet: Fernet = { encrypt, decrypt }
+  const fernet: Fernet = { encrypt, decrypt, version: newest.version }
   return fernet
 })

@@ -3,19 +3,31 @@
  *
  * @since 0.1.0
  */
-import { Clock, Context, Effect, Layer, Redacted, Schedule, Schema } from "effect"
+import { Clock, Context, Effect, Layer, Redacted, Schema } from "effect"
 import { SqlClient } from "effect/sql"
-import { type Caller, Role } from "../../schemas/Account.ts"
+import { CacheMode, type Caller, Role } from "../../schemas/Account.ts"
 import { NegotiatedLimits, PlanId } from "../../schemas/Plan.ts"
-import { messageOf } from "../database/Failures.ts"
 import { allowsAddress, allowsDomain } from "./Allowlists.ts"
 import { AuthCache, type KeyRecord } from "./AuthCache.ts"
+import { watchChanges } from "./ChangeWatch.ts"
 import { effectiveLimits } from "./EffectiveLimits.ts"
 import { KeyHasher } from "./KeyHasher.ts"
+import * as KeyLookups from "./KeyLookups.ts"
+import { isSessionToken } from "./Sessions.ts"
 
 /** Why a key is not let in. `unavailable` is our own trouble, never the caller's. @category errors @since 0.1.0 */
 export class IdentityError extends Schema.TaggedError<IdentityError>()("IdentityError", {
-  reason: Schema.Literals(["missing", "unknown", "revoked", "expired", "inactive", "ip_not_allowed", "domain_not_allowed", "unavailable"])
+  reason: Schema.Literals([
+    "missing",
+    "unknown",
+    "revoked",
+    "expired",
+    "session_ended",
+    "inactive",
+    "ip_not_allowed",
+    "domain_not_allowed",
+    "unavailable"
+  ])
 }) {}
 
 /** What the request says about where it comes from. @category models @since 0.1.0 */
@@ -26,19 +38,27 @@ export interface Origin {
   readonly host: string | null
 }
 
+/**
+ * Finds the account behind something secret. What is warm makes no database call; before one is made `beforeLookup` is run
+ * with the secret's hash, and may forbid it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Authenticate = <E = never>(
+  secret: Redacted.Redacted,
+  origin: Origin,
+  beforeLookup?: (hash: string) => Effect.Effect<void, E>
+) => Effect.Effect<Caller, IdentityError | E>
+
 /** @category services @since 0.1.0 */
 export class Identity extends Context.Service<
   Identity,
   {
-    /**
-     * The account behind a plain key. Warm keys make no database call; before one is made `beforeLookup` is run with the
-     * key's hash, and may forbid it.
-     */
-    readonly authenticate: <E = never>(
-      key: Redacted.Redacted,
-      origin: Origin,
-      beforeLookup?: (hash: string) => Effect.Effect<void, E>
-    ) => Effect.Effect<Caller, IdentityError | E>
+    /** The account behind a plain key. */
+    readonly authenticate: Authenticate
+    /** The account behind a plain key or a session's token. */
+    readonly identify: Authenticate
     /** Whether this is the operator's admin key, compared in constant time. */
     readonly isAdmin: (key: Redacted.Redacted) => Effect.Effect<boolean>
   }
@@ -49,11 +69,13 @@ export class Identity extends Context.Service<
 /** @category models @since 0.1.0 */
 export interface IdentityOptions {
   readonly adminKey: Redacted.Redacted
-  /** How often changed keys are looked for, in milliseconds, so that another replica's revocation holds here. */
-  readonly pollMs?: number
+  /** How often changed keys are looked for, in milliseconds, so that another replica's revocation holds here; null where there are no others. */
+  readonly pollMs?: number | null
 }
 
+const Strings = Schema.fromJsonString(Schema.Array(Schema.String))
 const Row = Schema.Struct({
+  hash: Schema.String,
   key_id: Schema.String,
   user_id: Schema.String,
   role: Role,
@@ -61,15 +83,16 @@ const Row = Schema.Struct({
   status: Schema.String,
   account_limits: Schema.fromJsonString(NegotiatedLimits),
   key_limits: Schema.fromJsonString(NegotiatedLimits),
-  ip_allowlist: Schema.fromJsonString(Schema.Array(Schema.String)),
-  domain_allowlist: Schema.fromJsonString(Schema.Array(Schema.String)),
+  ip_allowlist: Strings,
+  domain_allowlist: Strings,
+  scopes: Strings,
+  max_requests: Schema.NullOr(Schema.NumberFromString),
+  cache: Schema.NullOr(CacheMode),
   trial_ends_at: Schema.NullOr(Schema.String),
   expires_at: Schema.NullOr(Schema.String),
   revoked_at: Schema.NullOr(Schema.String)
 })
-const Rows = Schema.Array(Row)
-const Changed = Schema.Array(Schema.Struct({ user_id: Schema.String }))
-const Mark = Schema.Tuple([Schema.Struct({ now: Schema.String })])
+const decodeRows = Schema.decodeUnknownEffect(Schema.Array(Row))
 
 const millis = (text: string | null): number | null => (text === null ? null : Number(text))
 
@@ -80,7 +103,10 @@ const toRecord = (row: typeof Row.Type): KeyRecord => ({
     role: row.role,
     plan: row.plan,
     limits: effectiveLimits(row.plan, row.account_limits, row.key_limits),
-    trialEndsAt: row.plan === "trial" ? millis(row.trial_ends_at) : null
+    trialEndsAt: row.plan === "trial" ? millis(row.trial_ends_at) : null,
+    scopes: row.scopes,
+    maxRequests: row.max_requests,
+    cache: row.cache
   },
   userStatus: row.status,
   ipAllowlist: row.ip_allowlist,
@@ -93,90 +119,81 @@ const keyPattern = /^gw_(live|staging|test|dev)_[A-Za-z0-9_-]{43}$/
 
 const refuse = (reason: IdentityError["reason"]) => Effect.fail(new IdentityError({ reason }))
 
-/** What a request's key must pass each time, without asking anybody. */
-const check = (record: KeyRecord, origin: Origin, now: number): Effect.Effect<Caller, IdentityError> => {
-  if (record.revokedAt !== null) return refuse("revoked")
-  if (record.expiresAt !== null && now >= record.expiresAt) return refuse("expired")
+/** What a key or a session must pass each time, without asking anybody. */
+const check = (record: KeyRecord, origin: Origin, isSession: boolean, now: number): Effect.Effect<Caller, IdentityError> => {
+  if (record.revokedAt !== null) return refuse(isSession ? "session_ended" : "revoked")
+  if (record.expiresAt !== null && now >= record.expiresAt) return refuse(isSession ? "session_ended" : "expired")
   if (record.userStatus !== "active" && record.userStatus !== "trial") return refuse("inactive")
   if (!allowsAddress(record.ipAllowlist, origin.ip)) return refuse("ip_not_allowed")
   if (!allowsDomain(record.domainAllowlist, origin.host)) return refuse("domain_not_allowed")
   return Effect.succeed(record.caller)
 }
 
+/** How keys and sessions are read: many at once, by their hashes, which are hexadecimal. */
+const makeReads = (sql: SqlClient.SqlClient) => {
+  const epoch = (column: string) => sql.literal(`floor(extract(epoch FROM ${column}) * 1000)::text`)
+  const user = sql.literal("u.role, u.plan, u.status, u.limits::text AS account_limits")
+  const read = Effect.fnUntraced(function* (statement: Effect.Effect<ReadonlyArray<unknown>, unknown>) {
+    const rows = yield* decodeRows(yield* statement)
+    return new Map(rows.map((row) => [row.hash, toRecord(row)]))
+  })
+  return {
+    keys: (hashes: ReadonlyArray<string>) =>
+      read(sql`SELECT k.key_hash AS hash, k.id AS key_id, k.user_id, ${user}, k.limits::text AS key_limits,
+        k.ip_allowlist::text AS ip_allowlist, k.domain_allowlist::text AS domain_allowlist, k.scopes::text AS scopes,
+        k.max_requests::text AS max_requests, k.cache, ${epoch("u.trial_ends_at")} AS trial_ends_at,
+        ${epoch("k.expires_at")} AS expires_at, ${epoch("k.revoked_at")} AS revoked_at
+        FROM api_keys k JOIN users u ON u.id = k.user_id WHERE k.key_hash = ANY(string_to_array(${hashes.join(",")}, ','))`),
+    sessions: (hashes: ReadonlyArray<string>) =>
+      read(sql`SELECT s.token_hash AS hash, s.id AS key_id, s.user_id, ${user}, '{}' AS key_limits,
+        '[]' AS ip_allowlist, '[]' AS domain_allowlist, '["*"]' AS scopes, NULL::text AS max_requests, NULL::text AS cache,
+        ${epoch("u.trial_ends_at")} AS trial_ends_at, ${epoch("s.expires_at")} AS expires_at, ${epoch("s.ended_at")} AS revoked_at
+        FROM sessions s JOIN users u ON u.id = s.user_id WHERE s.token_hash = ANY(string_to_array(${hashes.join(",")}, ','))`)
+  }
+}
+
 const make = Effect.fnUntraced(function* (options: IdentityOptions) {
   const sql = yield* SqlClient.SqlClient
   const hasher = yield* KeyHasher
   const cache = yield* AuthCache
+  const reads = makeReads(sql)
+  const lookKey = yield* KeyLookups.make(reads.keys)
+  const lookSession = yield* KeyLookups.make(reads.sessions)
 
-  const read = Effect.fnUntraced(function* (hash: string) {
-    const rows =
-      yield* sql`SELECT k.id AS key_id, k.user_id, u.role, u.plan, u.status, u.limits::text AS account_limits, k.limits::text AS key_limits,
-      k.ip_allowlist::text AS ip_allowlist, k.domain_allowlist::text AS domain_allowlist,
-      floor(extract(epoch FROM u.trial_ends_at) * 1000)::text AS trial_ends_at,
-      floor(extract(epoch FROM k.expires_at) * 1000)::text AS expires_at,
-      floor(extract(epoch FROM k.revoked_at) * 1000)::text AS revoked_at
-      FROM api_keys k JOIN users u ON u.id = k.user_id WHERE k.key_hash = ${hash}`
-    const row = (yield* Schema.decodeUnknownEffect(Rows)(rows))[0]
-    return row === undefined ? ("unknown" as const) : toRecord(row)
-  })
+  const look = Effect.fnUntraced(
+    function* (hash: string, isSession: boolean) {
+      const generation = cache.generation()
+      const record = yield* isSession ? lookSession(hash) : lookKey(hash)
+      yield* cache.set(hash, record, generation)
+      return record
+    },
+    Effect.mapError(() => new IdentityError({ reason: "unavailable" }))
+  )
 
-  // One look at the database for each key at a time, however many ask.
-  const looking = new Map<string, Effect.Effect<KeyRecord | "unknown", IdentityError>>()
-  const look = (hash: string): Effect.Effect<KeyRecord | "unknown", IdentityError> =>
-    Effect.suspend(() => {
-      const under = looking.get(hash)
-      if (under !== undefined) return under
-      const fresh = read(hash).pipe(
-        Effect.tap((record) => cache.set(hash, record)),
-        Effect.mapError(() => new IdentityError({ reason: "unavailable" })),
-        Effect.ensuring(Effect.sync(() => looking.delete(hash))),
-        Effect.cached
-      )
-      return Effect.flatMap(fresh, (shared) => {
-        const other = looking.get(hash)
-        if (other !== undefined) return other
-        looking.set(hash, shared)
-        return shared
-      })
-    })
-
-  const authenticate = Effect.fnUntraced(function* <E = never>(
-    key: Redacted.Redacted,
+  const find = Effect.fnUntraced(function* <E = never>(
+    secret: Redacted.Redacted,
+    isSession: boolean,
     origin: Origin,
     beforeLookup?: (hash: string) => Effect.Effect<void, E>
   ): Effect.fn.Return<Caller, IdentityError | E> {
-    if (!keyPattern.test(Redacted.value(key))) return yield* refuse("unknown")
-    const hash = hasher.hash(key)
+    const hash = hasher.hash(secret)
     let record = yield* cache.get(hash)
     if (record === undefined) {
       if (beforeLookup !== undefined) yield* beforeLookup(hash)
-      record = yield* look(hash)
+      record = yield* look(hash, isSession)
     }
-    return record === "unknown" ? yield* refuse("unknown") : yield* check(record, origin, yield* Clock.currentTimeMillis)
+    if (record === "unknown") return yield* refuse(isSession ? "session_ended" : "unknown")
+    return yield* check(record, origin, isSession, yield* Clock.currentTimeMillis)
   })
 
-  yield* Effect.forkScoped(watchChanges(sql, cache, options.pollMs ?? 500))
+  // What is not even of the right form is not worth a hash.
+  const authenticate: Authenticate = (key, origin, beforeLookup) =>
+    keyPattern.test(Redacted.value(key)) ? find(key, false, origin, beforeLookup) : refuse("unknown")
+  const identify: Authenticate = (secret, origin, beforeLookup) =>
+    isSessionToken(Redacted.value(secret)) ? find(secret, true, origin, beforeLookup) : authenticate(secret, origin, beforeLookup)
 
-  return Identity.of({ authenticate, isAdmin: (key) => Effect.sync(() => hasher.equals(key, options.adminKey)) })
-})
+  const pollMs = options.pollMs === undefined ? 500 : options.pollMs
+  if (pollMs !== null) yield* Effect.forkScoped(watchChanges(sql, cache, pollMs))
 
-/** Forgets what other replicas changed. What cannot be asked is asked again; after a long silence nothing old is believed. */
-const watchChanges = Effect.fnUntraced(function* (sql: SqlClient.SqlClient, cache: AuthCache["Service"], pollMs: number) {
-  const mark = Effect.map(
-    Effect.flatMap(sql`SELECT (clock_timestamp() - interval '2 seconds')::text AS now`, Schema.decodeUnknownEffect(Mark)),
-    ([row]) => row.now
-  )
-  let since = yield* Effect.retry(mark, { schedule: Schedule.spaced(pollMs) })
-  const poll = Effect.gen(function* () {
-    const next = yield* mark
-    const rows = yield* sql`SELECT user_id FROM api_keys WHERE changed_at > ${since}::text::timestamptz
-      UNION SELECT id FROM users WHERE changed_at > ${since}::text::timestamptz`
-    const changed = yield* Schema.decodeUnknownEffect(Changed)(rows)
-    if (changed.length > 0) yield* cache.invalidate(changed.map((row) => row.user_id))
-    since = next
-  })
-  const careful = Effect.catch(poll, (error) =>
-    Effect.logWarning(`Changed keys could not be looked for: ${messageOf(error).slice(0, 300)}`)
-  )
-  return yield* Effect.forever(Effect.andThen(Effect.sleep(pollMs), careful))
+  return Identity.of({ authenticate, identify, isAdmin: (key) => Effect.sync(() => hasher.equals(key, options.adminKey)) })
 })

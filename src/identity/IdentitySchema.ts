@@ -15,6 +15,8 @@ const statements = [
     plan text NOT NULL CHECK (plan IN ('trial', 'dev', 'team', 'enterprise')),
     status text NOT NULL,
     limits jsonb NOT NULL DEFAULT '{}',
+    password_hash text,
+    email_verified boolean NOT NULL DEFAULT false,
     trial_ends_at timestamptz,
     trial_tokens_left bigint NOT NULL DEFAULT 0,
     trial_requests_left bigint NOT NULL DEFAULT 0,
@@ -26,7 +28,7 @@ const statements = [
     user_id text NOT NULL REFERENCES users (id),
     key_hash text NOT NULL UNIQUE,
     encrypted_key text NOT NULL,
-    key_version integer NOT NULL DEFAULT 1,
+    key_version text NOT NULL,
     name text NOT NULL,
     prefix text NOT NULL,
     last4 text NOT NULL,
@@ -36,15 +38,21 @@ const statements = [
     ip_allowlist jsonb NOT NULL DEFAULT '[]',
     domain_allowlist jsonb NOT NULL DEFAULT '[]',
     limits jsonb NOT NULL DEFAULT '{}',
+    max_requests bigint,
+    requests_used bigint NOT NULL DEFAULT 0,
+    cache text CHECK (cache IN ('on', 'off')),
     expires_at timestamptz,
     revoked_at timestamptz,
     created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
-    changed_at timestamptz NOT NULL DEFAULT clock_timestamp(),
-    UNIQUE (user_id, name)
+    changed_at timestamptz NOT NULL DEFAULT clock_timestamp()
   )`,
+  // A revoked key leaves its name to another.
+  "CREATE UNIQUE INDEX api_keys_user_id_name_key ON api_keys (user_id, name) WHERE revoked_at IS NULL",
+  "CREATE INDEX api_keys_user ON api_keys (user_id, id DESC)",
   "CREATE INDEX users_created ON users (created_at DESC, id DESC)",
   "CREATE INDEX users_changed ON users (changed_at)",
-  "CREATE INDEX api_keys_changed ON api_keys (changed_at)"
+  "CREATE INDEX api_keys_changed ON api_keys (changed_at)",
+  "CREATE INDEX api_keys_version ON api_keys (key_version, id)"
 ]
 
 /** @category migrations @since 0.1.0 */

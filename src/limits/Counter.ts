@@ -25,6 +25,8 @@ export interface Counted {
   readonly counts: ReadonlyArray<number>
   /** Positions of the counters that would pass their limit. */
   readonly refused: ReadonlyArray<number>
+  /** Where places refused: milliseconds until one is free by itself. */
+  readonly freeInMs?: number
 }
 
 /** A change of a counter, whatever its limit. @category models @since 0.1.0 */

@@ -43,7 +43,10 @@ export class MemoryCounters {
   raise(counters: ReadonlyArray<Counter>, now: number): Counted {
     const looks = counters.map((counter) => this.look(counter, now))
     const refused = looks.flatMap((look, at) => (look.isRefused ? [at] : []))
-    if (refused.length > 0) return { counts: looks.map((look) => look.count), refused }
+    if (refused.length > 0) {
+      const freeInMs = Math.max(0, ...refused.map((at) => this.freeIn(looks[at]?.cell, now)))
+      return { counts: looks.map((look) => look.count), refused, ...(freeInMs > 0 ? { freeInMs } : {}) }
+    }
     return { counts: counters.map((counter, at) => this.apply(counter, looks[at]?.cell, now)), refused }
   }
 
@@ -100,6 +103,11 @@ export class MemoryCounters {
     }
     const count = cell?.count ?? 0
     return { cell, count, isRefused: counter.limit !== null && count + counter.by > counter.limit }
+  }
+
+  private freeIn(cell: Cell | undefined, now: number): number {
+    const held = cell?.places ?? null
+    return held === null || held.size === 0 ? 0 : Math.min(...held.values()) - now
   }
 
   private apply(counter: Counter, cell: Cell | undefined, now: number): number {

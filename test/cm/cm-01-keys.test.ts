@@ -7,6 +7,7 @@ import * as PGlite from "../../layers/PGlite.ts"
 import { Role } from "../../schemas/Account.ts"
 import * as Migrations from "../../src/database/Migrations.ts"
 import { Accounts } from "../../src/identity/Accounts.ts"
+import { AuditLog } from "../../src/identity/AuditLog.ts"
 import { AuthCache } from "../../src/identity/AuthCache.ts"
 import * as Fernet from "../../src/identity/Fernet.ts"
 import { Identity } from "../../src/identity/Identity.ts"
@@ -17,6 +18,7 @@ import { permissions } from "../../src/identity/Permissions.ts"
 import { Renewals } from "../../src/identity/Renewals.ts"
 import { Trials } from "../../src/identity/Trials.ts"
 import { Ledger } from "../../src/ledger/Ledger.ts"
+import { Broadcast } from "../../src/replicas/Broadcast.ts"
 
 const ringKey = (fill: number) => Redacted.make(Buffer.alloc(32, fill).toString("base64url"))
 const ring = (...fills: ReadonlyArray<number>) => Effect.provide(Fernet.make(fills.map(ringKey)), SecureRandom.layerWebCrypto)
@@ -83,10 +85,15 @@ describe("keys at rest", () => {
 
 const ledger = Ledger.layer({ incarnation: { host: "keys", process: "keys", isGone: () => false } })
 const keys = Layer.unwrap(Effect.map(Fernet.make([ringKey(9)]), (fernet) => Keys.layer({ environment: "test", fernet })))
-const accounts = Accounts.layer.pipe(Layer.provideMerge(Layer.mergeAll(keys, Partners.layer, Renewals.layer, Trials.layer)))
+const accounts = Accounts.layer.pipe(Layer.provideMerge(Layer.mergeAll(keys, Partners.layer, Renewals.layer, Trials.layer, AuditLog.layer)))
 const house = Layer.mergeAll(Identity.layer({ adminKey: Redacted.make("admin") }), accounts).pipe(
   Layer.provideMerge(
-    Layer.mergeAll(AuthCache.layer, NodeCrypto.layer(Redacted.make("sixteen characters")), SecureRandom.layerWebCrypto, ledger)
+    Layer.mergeAll(
+      AuthCache.layer.pipe(Layer.provideMerge(Broadcast.layerMemory)),
+      NodeCrypto.layer(Redacted.make("sixteen characters")),
+      SecureRandom.layerWebCrypto,
+      ledger
+    )
   ),
   Layer.provideMerge(Migrations.layer.pipe(Layer.provideMerge(PGlite.layer(null))))
 )
@@ -183,7 +190,7 @@ layer(house, { excludeTestServices: true, timeout: 60_000 })("keys in use", (it)
       assert.deepInclude((yield* use(apiKey)).limits, { rpm: 7, dailyUsd: "none", concurrency: 20 })
       yield* service.setPlan(user.id, "team")
       assert.deepInclude((yield* use(apiKey)).limits, { rpm: 7, concurrency: 50 })
-      const [row] = yield* (yield* Keys).list(user.id)
+      const [row] = (yield* (yield* Keys).list(user.id, { limit: 1, cursor: null })).data
       yield* (yield* Keys).revoke(user.id, row?.id ?? "")
       assert.strictEqual((yield* Effect.flip(use(apiKey))).reason, "revoked")
       assert.strictEqual((yield* Effect.flip(service.setLimits(user.id, { rpm: -1 }))).reason, "invalid_input")

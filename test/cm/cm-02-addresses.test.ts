@@ -30,6 +30,9 @@ const caller = (plan: Caller["plan"], more: Partial<Caller> = {}): Caller => ({
   plan,
   limits: { ...plans[plan].limits, concurrency: "none", burst: "none", tokensPerMinute: "none" },
   trialEndsAt: null,
+  scopes: ["*"],
+  maxRequests: null,
+  cache: null,
   ...more
 })
 

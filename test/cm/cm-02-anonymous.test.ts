@@ -141,6 +141,9 @@ describe("counters of nobody known", () => {
         plan: "trial" as const,
         limits: { ...none, rpm: 3, requestsPerDay: 20, dailyUsd: "none" as const },
         trialEndsAt: null,
+        scopes: ["inference"],
+        maxRequests: null,
+        cache: null,
         isAnonymous: true as const
       }
       yield* Effect.scoped(limits.admit(nobody, 100))

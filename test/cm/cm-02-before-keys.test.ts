@@ -12,6 +12,7 @@ import { Identity } from "../../src/identity/Identity.ts"
 import { CounterStore } from "../../src/limits/CounterStore.ts"
 import { IpLimits } from "../../src/limits/IpLimits.ts"
 import { VelocityMode } from "../../src/limits/VelocityMode.ts"
+import { Broadcast } from "../../src/replicas/Broadcast.ts"
 
 /** Counts how often the database was asked for a key: what it says is remembered each time. */
 class Lookups extends Context.Service<Lookups, { count: number }>()("test/Lookups") {
@@ -24,13 +25,13 @@ const countingCache = Layer.effect(
     const lookups = yield* Lookups
     return AuthCache.of({
       ...cache,
-      set: (hash, record) => {
+      set: (hash, record, generation) => {
         lookups.count++
-        return cache.set(hash, record)
+        return cache.set(hash, record, generation)
       }
     })
   })
-).pipe(Layer.provide(AuthCache.layer), Layer.provideMerge(Lookups.layer))
+).pipe(Layer.provide(AuthCache.layer.pipe(Layer.provide(Broadcast.layerMemory))), Layer.provideMerge(Lookups.layer))
 
 const LIMIT = 10
 const house = Layer.mergeAll(

@@ -18,7 +18,10 @@ const caller = (plan: Caller["plan"], limits: Partial<Caller["limits"]> = {}): C
   role: "dev",
   plan,
   limits: { ...plans[plan].limits, concurrency: "none", burst: "none", ...limits },
-  trialEndsAt: null
+  trialEndsAt: null,
+  scopes: ["*"],
+  maxRequests: null,
+  cache: null
 })
 
 const admit = (who: Caller, tokens = 0) => Effect.scoped(Effect.flatMap(KeyLimits, (limits) => limits.admit(who, tokens)))

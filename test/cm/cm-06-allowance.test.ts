@@ -7,6 +7,7 @@ import * as Money from "../../schemas/Money.ts"
 import { none } from "../../schemas/Usage.ts"
 import * as Migrations from "../../src/database/Migrations.ts"
 import { Accounts } from "../../src/identity/Accounts.ts"
+import { AuditLog } from "../../src/identity/AuditLog.ts"
 import { AuthCache } from "../../src/identity/AuthCache.ts"
 import * as Fernet from "../../src/identity/Fernet.ts"
 import { Keys } from "../../src/identity/Keys.ts"
@@ -14,15 +15,21 @@ import { Partners } from "../../src/identity/Partners.ts"
 import { monthsAfter, periodAt, Renewals } from "../../src/identity/Renewals.ts"
 import { Trials } from "../../src/identity/Trials.ts"
 import { Ledger } from "../../src/ledger/Ledger.ts"
+import { Broadcast } from "../../src/replicas/Broadcast.ts"
 import { pricing } from "../support/scripted.ts"
 
 const ledger = Ledger.layer({ incarnation: { host: "allowance", process: "allowance", isGone: () => false } })
 const fernetKey = Redacted.make(Buffer.alloc(32, 9).toString("base64url"))
 const keys = Layer.unwrap(Effect.map(Fernet.make([fernetKey]), (fernet) => Keys.layer({ environment: "test", fernet })))
 const house = Accounts.layer.pipe(
-  Layer.provideMerge(Layer.mergeAll(keys, Partners.layer, Renewals.layer, Trials.layer)),
+  Layer.provideMerge(Layer.mergeAll(keys, Partners.layer, Renewals.layer, Trials.layer, AuditLog.layer)),
   Layer.provideMerge(
-    Layer.mergeAll(AuthCache.layer, NodeCrypto.layer(Redacted.make("sixteen characters")), SecureRandom.layerWebCrypto, ledger)
+    Layer.mergeAll(
+      AuthCache.layer.pipe(Layer.provideMerge(Broadcast.layerMemory)),
+      NodeCrypto.layer(Redacted.make("sixteen characters")),
+      SecureRandom.layerWebCrypto,
+      ledger
+    )
   ),
   Layer.provideMerge(Migrations.layer.pipe(Layer.provideMerge(PGlite.layer(null))))
 )
