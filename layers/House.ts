@@ -12,6 +12,7 @@ import { shipped } from "../src/catalog/CatalogData.ts"
 import { CatalogListing } from "../src/catalog/CatalogListing.ts"
 import { CatalogSync } from "../src/catalog/CatalogSync.ts"
 import { ProviderLists } from "../src/catalog/ProviderLists.ts"
+import { Resolution } from "../src/catalog/Resolution.ts"
 import * as Migrations from "../src/database/Migrations.ts"
 import { CreditAlerts } from "../src/events/CreditAlerts.ts"
 import { EventBus } from "../src/events/EventBus.ts"
@@ -133,6 +134,7 @@ export const services = (settings: Settings, secrets: Secrets, ledgerOptions: Co
     Layer.provide([ProviderLists.layer, transport])
   )
   return Gateway.layer.pipe(
+    Layer.provideMerge(Resolution.layer),
     Layer.provideMerge(Layer.mergeAll(CatalogListing.layer, sync)),
     Layer.provideMerge(events(settings, secrets)),
     Layer.provideMerge(Layer.mergeAll(failover, outcomes, limits, Idempotency.layer, billing)),

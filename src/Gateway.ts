@@ -6,7 +6,7 @@
  *
  * @since 0.1.0
  */
-import { Array as Arr, Cause, Clock, Context, Effect, Exit, Layer, Schema, type Scope, Stream } from "effect"
+import { type Array as Arr, Cause, Clock, Context, Effect, Exit, Layer, Schema, type Scope, Stream } from "effect"
 import type { Caller } from "../schemas/Account.ts"
 import type { InferenceEvent, InferenceRequest } from "../schemas/Inference.ts"
 import type { LedgerError } from "../schemas/LedgerEntry.ts"
@@ -14,7 +14,8 @@ import type { Candidate } from "../schemas/Model.ts"
 import * as Money from "../schemas/Money.ts"
 import { isCallersMistake, type ProviderError } from "../schemas/Provider.ts"
 import { totalTokens, type Usage } from "../schemas/Usage.ts"
-import { Catalog, CatalogError, InvalidRoute } from "./catalog/Catalog.ts"
+import type { CatalogError } from "./catalog/Catalog.ts"
+import { Resolution } from "./catalog/Resolution.ts"
 import { Lifecycle } from "./health/Lifecycle.ts"
 import { KeyCaps, type KeyCapUnknown, type KeyUsedUp } from "./identity/KeyCaps.ts"
 import { Trials, type TrialUsedUp } from "./identity/Trials.ts"
@@ -24,8 +25,7 @@ import * as Pricing from "./ledger/Pricing.ts"
 import { VelocityMode } from "./limits/VelocityMode.ts"
 import * as AttemptLog from "./providers/AttemptLog.ts"
 import { AllProvidersFailed, Failover } from "./providers/Failover.ts"
-import { ProviderRegistry } from "./providers/ProviderRegistry.ts"
-import { forOperation } from "./routing/Operations.ts"
+import type { Routing } from "./routing/RouterDecision.ts"
 import * as JsonMode from "./streams/JsonMode.ts"
 import { Meter } from "./streams/Meter.ts"
 import { type Outcome, Outcomes } from "./usage/Outcomes.ts"
@@ -72,6 +72,7 @@ export interface GatewayAnswer {
   readonly events: ReadonlyArray<InferenceEvent>
   readonly usage: Usage
   readonly cost: Money.Money
+  readonly routing: Routing | null
 }
 
 /** An answer that has begun. @category models @since 0.1.0 */
@@ -81,6 +82,7 @@ export interface GatewayStream {
   readonly events: Stream.Stream<Arr.NonEmptyReadonlyArray<InferenceEvent>, ProviderError>
   /** What was used so far. */
   readonly usage: () => Usage
+  readonly routing: Routing | null
 }
 
 /** What is written down while a request runs; its end is told from it. */
@@ -89,6 +91,7 @@ interface Run {
   readonly startedAt: number
   readonly log: AttemptLog.AttemptLog
   readonly meter: Meter
+  routing: Routing | null
   firstChunkAt: number | null
   outcome: Outcome["outcome"]
   status: number
@@ -111,25 +114,6 @@ const isTrouble = (outcome: Outcome): boolean =>
 
 /** The HTTP status of a request whose caller has left before the end; never sent. */
 const CLIENT_CLOSED_REQUEST = 499
-
-const resolve = Effect.fnUntraced(function* (catalog: Catalog["Service"], request: InferenceRequest) {
-  const first = yield* Effect.result(catalog.candidates(request.model, request.preference))
-  if (request.fallbackModels.length === 0) return yield* Effect.fromResult(first)
-  const all: Array<Candidate> = []
-  if (first._tag === "Success") all.push(...first.success)
-  // Only a model that nobody serves just now is passed over; a wrong name is told, not hidden by a fallback.
-  else if (first.failure.reason._tag !== "NoActiveProvider") return yield* Effect.fail(first.failure)
-  for (const model of request.fallbackModels) {
-    const next = yield* Effect.result(catalog.candidates(model, request.preference))
-    if (next._tag === "Success") all.push(...next.success)
-    else if (next.failure.reason._tag === "ModelNotFound") {
-      const message = `The fallback model \`${model}\` does not exist.`
-      return yield* new CatalogError({ reason: new InvalidRoute({ message, param: "models" }) })
-    }
-  }
-  if (Arr.isReadonlyArrayNonEmpty(all)) return all
-  return yield* Effect.fromResult(first)
-})
 
 const maxOutputOf = (candidate: Candidate): number => candidate.model.maxOutput ?? UNKNOWN_MAX_OUTPUT
 
@@ -165,8 +149,7 @@ export class Gateway extends Context.Service<
     this,
     Effect.gen(function* () {
       const line: Line = {
-        catalog: yield* Catalog,
-        registry: yield* ProviderRegistry,
+        resolution: yield* Resolution,
         ledger: yield* Ledger,
         failover: yield* Failover,
         outcomes: yield* Outcomes,
@@ -183,8 +166,7 @@ export class Gateway extends Context.Service<
 
 /** The rooms that a request goes through. */
 interface Line {
-  readonly catalog: Catalog["Service"]
-  readonly registry: ProviderRegistry["Service"]
+  readonly resolution: Resolution["Service"]
   readonly ledger: Ledger["Service"]
   readonly failover: Failover["Service"]
   readonly outcomes: Outcomes["Service"]
@@ -200,6 +182,7 @@ const begin = Effect.fnUntraced(function* (line: Line, call: GatewayCall) {
     startedAt: yield* Clock.currentTimeMillis,
     log: AttemptLog.make(),
     meter: new Meter(Pricing.promptTokens(call.request), call.request.audio?.seconds),
+    routing: null,
     firstChunkAt: null,
     outcome: "rejected",
     status: 500,
@@ -218,13 +201,9 @@ const begin = Effect.fnUntraced(function* (line: Line, call: GatewayCall) {
 /** Resolves, checks and holds: what is let through has its money set aside. */
 const admit = Effect.fnUntraced(function* (line: Line, run: Run) {
   const { caller, request } = run.call
-  const route = yield* resolve(line.catalog, request)
-  const candidates = forOperation(route, request.operation, (slug) => line.registry.get(slug)?.definition)
-  if (typeof candidates === "string") {
-    return yield* new CatalogError({ reason: new InvalidRoute({ message: candidates, param: "model" }) })
-  }
-  const model = candidates[0]?.model
-  if (!Arr.isReadonlyArrayNonEmpty(candidates) || model === undefined) return yield* Effect.die(new Error("a route without candidates"))
+  const { candidates, routing } = yield* line.resolution.resolve(request)
+  run.routing = routing
+  const { model } = candidates[0]
   if (request.maxTokens !== null && request.maxTokens > model.contextLength) {
     return yield* new MaxTokensTooLarge({ maxTokens: request.maxTokens, limit: model.maxOutput ?? model.contextLength })
   }
@@ -289,7 +268,7 @@ const answer = Effect.fnUntraced(function* (line: Line, call: GatewayCall) {
   )
   run.meter.feed(events)
   const end = yield* settle(run, charge, candidate)
-  return { candidate, events, usage: end.usage, cost: end.cost }
+  return { candidate, events, usage: end.usage, cost: end.cost, routing: run.routing }
 })
 
 const stream = Effect.fnUntraced(function* (line: Line, call: GatewayCall) {
@@ -313,7 +292,7 @@ const stream = Effect.fnUntraced(function* (line: Line, call: GatewayCall) {
     Stream.catch(failed),
     Stream.concat(Stream.drain(Stream.fromEffect(Effect.suspend(() => settle(run, charge, run.log.current ?? opened.candidate)))))
   )
-  return { candidate: opened.candidate, events, usage: () => run.meter.usage() }
+  return { candidate: opened.candidate, events, usage: () => run.meter.usage(), routing: run.routing }
 })
 
 /** What is owed for what was metered, at the price of the provider that answered. */
@@ -365,6 +344,7 @@ const toOutcome = (run: Run, now: number): Outcome => ({
   clientRequestId: run.call.clientRequestId,
   candidate: run.candidate,
   attempts: run.log.attempts,
+  routing: run.routing,
   usage: run.meter.usage(),
   cost: run.cost,
   outcome: run.outcome,

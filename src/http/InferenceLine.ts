@@ -18,6 +18,7 @@ import { Idempotency } from "../ledger/Idempotency.ts"
 import * as Pricing from "../ledger/Pricing.ts"
 import { KeyLimits } from "../limits/KeyLimits.ts"
 import { customer, customerOrNobody } from "./Access.ts"
+import { answerHeaders } from "./AnswerHeaders.ts"
 import * as ApiError from "./ApiError.ts"
 import type { IpGate } from "./IpGate.ts"
 import { KeepAlive } from "./KeepAlive.ts"
@@ -36,12 +37,6 @@ const statusOf = (error: GatewayError): number => ApiError.fromGateway(error).st
 const encoder = new TextEncoder()
 
 const EVENT_STREAM = "text/event-stream"
-
-const answered = (provider: string, model: string) => ({
-  "x-sluice-provider": provider,
-  "x-sluice-model": model,
-  "x-sluice-cache": "bypass"
-})
 
 /** One request with what its answer is written from. `count` is told the tokens that it used. */
 interface Exchange {
@@ -65,13 +60,14 @@ const factsOf = ({ call, createdAt, requestId }: Exchange, model: string, usage:
 
 const whole = Effect.fnUntraced(function* (gateway: Gateway["Service"], exchange: Exchange) {
   const { call, count, edge, headers, keeping } = exchange
-  const { candidate, cost, events, usage } = yield* gateway.answer(call)
+  const answer = yield* gateway.answer(call)
+  const { candidate, cost, events, usage } = answer
   count(totalTokens(usage))
   const { body, contentType } = edge.encodeAnswer(
     events,
     factsOf(exchange, candidate.model.id, () => usage)
   )
-  const about = { ...answered(candidate.provider, candidate.model.id), "x-sluice-cost-usd": Money.toUsd(cost) }
+  const about = { ...answerHeaders(answer), "x-sluice-cost-usd": Money.toUsd(cost) }
   yield* keeping.done({ contentType, headers: about, body })
   return HttpServerResponse.text(body, { contentType, headers: { ...headers, ...about } })
 })
@@ -82,8 +78,8 @@ const streamed = Effect.fnUntraced(function* (gateway: Gateway["Service"], excha
   const opened = yield* gateway.stream(call)
   // Nothing may be written before the status is known to be true: a provider has answered.
   yield* (yield* KeepAlive).watch(http, edge.keepAlive)
-  const { model, provider } = opened.candidate
-  const about = { ...answered(provider, model.id), "cache-control": "no-cache, no-transform", "x-accel-buffering": "no" }
+  const { model } = opened.candidate
+  const about = { ...answerHeaders(opened), "cache-control": "no-cache, no-transform", "x-accel-buffering": "no" }
   const out = edge.encodeStream(factsOf(exchange, model.id, opened.usage))
   let text = ""
   const write = (piece: string): Uint8Array => {

@@ -12,6 +12,7 @@ import type { Candidate } from "../../schemas/Model.ts"
 import * as Money from "../../schemas/Money.ts"
 import type { Usage } from "../../schemas/Usage.ts"
 import type { Attempt } from "../providers/AttemptLog.ts"
+import type { Routing } from "../routing/RouterDecision.ts"
 import { RequestLog, type RequestRow } from "./RequestLog.ts"
 
 /** How one request ended. Times are epoch milliseconds. @category models @since 0.1.0 */
@@ -23,6 +24,8 @@ export interface Outcome {
   /** Who answered, or was being asked when the request ended; null when nobody was. */
   readonly candidate: Candidate | null
   readonly attempts: ReadonlyArray<Attempt>
+  /** What a router decided; null where the caller named the model. */
+  readonly routing: Routing | null
   readonly usage: Usage
   readonly cost: Money.Money
   readonly outcome: "ok" | "cached" | "cancelled" | "rejected" | "refunded"
@@ -128,6 +131,7 @@ const toRow = (outcome: Outcome): RequestRow => ({
   time_to_first_chunk_ms: outcome.timeToFirstChunkMs,
   status: outcome.status,
   outcome: outcome.outcome,
+  routing: outcome.routing === null ? null : { ...outcome.routing },
   stream: outcome.request.stream,
   created_at: new Date(outcome.startedAt).toISOString()
 })

@@ -38,6 +38,8 @@ export const RequestRow = Schema.Struct({
   time_to_first_chunk_ms: Schema.NullOr(Schema.Number),
   status: Schema.Number,
   outcome: Schema.Literals(["ok", "cached", "cancelled", "rejected", "refunded", "lost"]),
+  /** What a router decided, and why; null where the caller named the model. */
+  routing: Schema.NullOr(Schema.Record(Schema.String, Schema.Json)),
   stream: Schema.Boolean,
   created_at: Schema.String
 })

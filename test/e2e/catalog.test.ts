@@ -106,4 +106,39 @@ describe("the catalog over HTTP", () => {
     const model = await get<ModelRow>("/v1/models/openai/gpt-4o")
     assert.deepInclude(model.body.pricing, { prompt: "0.0000025", completion: "0.00001" })
   })
+
+  it("a router's choice is told in headers and in the request row; a mode that does not exist is a 400", async () => {
+    const customer = await newCustomer(here.server, { balanceUsd: "10" })
+    const ask = (model: string, more: object = {}) =>
+      fetch(`${here.server.url}/v1/chat/completions`, {
+        method: "POST",
+        headers: { authorization: `Bearer ${customer.key}`, "content-type": "application/json" },
+        body: JSON.stringify({
+          model,
+          max_tokens: 5,
+          messages: [{ role: "user", content: "fix a typo" }],
+          provider: { only: ["openai"] },
+          ...more
+        })
+      })
+    const routed = await ask("router:code:auto")
+    assert.strictEqual(routed.status, 200)
+    const body: { model: string } = JSON.parse(await routed.text())
+    assert.strictEqual(routed.headers.get("x-sluice-model"), body.model)
+    assert.deepStrictEqual(
+      ["x-sluice-router", "x-sluice-router-task", "x-sluice-router-tier"].map((name) => routed.headers.get(name)),
+      ["code:auto", "simple_code", "4"]
+    )
+    const streamed = await ask("router:general:quality", { stream: true })
+    assert.strictEqual(streamed.headers.get("x-sluice-router"), "general:quality")
+    assert.include(await streamed.text(), "[DONE]")
+    const rows = await jsonCall<{
+      data: ReadonlyArray<{ requested_model: string; model: string; routing: Record<string, unknown> | null }>
+    }>(here.server.url, customer.key, "GET", "/v1/requests")
+    const row = rows.body.data.find((candidate) => candidate.requested_model === "router:code:auto")
+    assert.strictEqual(row?.model, body.model)
+    assert.deepInclude(row?.routing, { router: "code", mode: "auto", model: body.model, task_category: "simple_code", tier: 4 })
+    assert.strictEqual((await ask("router:general:invalid")).status, 400)
+    assert.strictEqual((await ask("openai/gpt-4o")).headers.get("x-sluice-router"), null)
+  })
 })

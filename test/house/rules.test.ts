@@ -53,7 +53,7 @@ const standsOn: Readonly<Record<string, ReadonlyArray<string>>> = {
   "src/identity": ["src/database", "src/ledger", "src/replicas"],
   "src/ledger": ["src/database"],
   "src/providers": ["src/actors", "src/replicas", "src/streams"],
-  "src/usage": ["src/database", "src/providers"]
+  "src/usage": ["src/database", "src/providers", "src/routing"]
 }
 
 describe("the rules of the house", () => {
