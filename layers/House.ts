@@ -54,6 +54,7 @@ import { ProviderAdapters } from "../src/providers/ProviderAdapters.ts"
 import { ProviderRegistry } from "../src/providers/ProviderRegistry.ts"
 import { Outcomes } from "../src/usage/Outcomes.ts"
 import { RequestLog } from "../src/usage/RequestLog.ts"
+import * as GoogleTokens from "./GoogleTokens.ts"
 import * as JoseIdentityTokens from "./JoseIdentityTokens.ts"
 import * as MailChecker from "./MailChecker.ts"
 import * as NodeCrypto from "./NodeCrypto.ts"
@@ -117,7 +118,7 @@ export const services = (settings: Settings, secrets: Secrets, ledgerOptions: Co
   const transport = UndiciTransport.layer({ firstByteTimeoutMs: settings.firstByteTimeoutMs, idleTimeoutMs: settings.idleTimeoutMs })
   const failover = Failover.layer.pipe(
     Layer.provideMerge(breakers),
-    Layer.provide(ProviderAdapters.layer.pipe(Layer.provide(transport))),
+    Layer.provide(ProviderAdapters.layer.pipe(Layer.provide(GoogleTokens.layer), Layer.provide(transport))),
     Layer.provideMerge(catalog)
   )
   const ledger = Ledger.layer(ledgerOptions)

@@ -6,7 +6,9 @@
 import { Context, Effect, Layer } from "effect"
 import type { ProviderAdapter } from "./ProviderAdapter.ts"
 import type { RegisteredProvider } from "./ProviderRegistry.ts"
+import { ProviderTokens } from "./ProviderTokens.ts"
 import * as AnthropicAdapter from "./protocols/AnthropicAdapter.ts"
+import * as GeminiAdapter from "./protocols/GeminiAdapter.ts"
 import * as OpenAiAdapter from "./protocols/OpenAiAdapter.ts"
 import * as Sandbox from "./Sandbox.ts"
 import { Transport } from "./Transport.ts"
@@ -25,7 +27,13 @@ export class ProviderAdapters extends Context.Service<
       const transport = yield* Transport
       const openAi = OpenAiAdapter.make(transport)
       const anthropic = AnthropicAdapter.make(transport)
-      const adapters = { openai: openAi, other: openAi, gemini: openAi, anthropic, sandbox: Sandbox.make() }
+      const adapters = {
+        openai: openAi,
+        other: openAi,
+        gemini: GeminiAdapter.make(transport, yield* ProviderTokens),
+        anthropic,
+        sandbox: Sandbox.make()
+      }
       return ProviderAdapters.of({ for: (provider) => adapters[provider.definition.protocol] })
     })
   )

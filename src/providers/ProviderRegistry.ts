@@ -3,7 +3,8 @@
  *
  * @since 0.1.0
  */
-import { Context, Layer, type Redacted } from "effect"
+import { Context, Layer, Redacted } from "effect"
+import * as Json from "../../schemas/Json.ts"
 import type { ProviderDefinition } from "../../schemas/Provider.ts"
 import { definitions } from "./RegistryData.ts"
 
@@ -52,15 +53,21 @@ export class ProviderRegistry extends Context.Service<
 }
 
 /** Protocols that an adapter speaks; a provider of another one cannot be switched on. */
-const spoken: ReadonlyArray<ProviderDefinition["protocol"]> = ["openai", "anthropic", "sandbox"]
+const spoken: ReadonlyArray<ProviderDefinition["protocol"]> = ["openai", "anthropic", "gemini", "sandbox"]
 
 const fill = (template: string, values: Readonly<Record<string, string>>): string =>
   template.replace(/\{(\w+)\}/g, (whole, name) => values[name] ?? whole)
 
+/** A key that is a service account says more than a secret, such as the project it belongs to. */
+const ofAccount = (apiKey: Redacted.Redacted | undefined, field: string): string | null => {
+  const account = apiKey === undefined ? undefined : Json.parse(Redacted.value(apiKey))
+  return Json.isObject(account) ? Json.string(account[field]) : null
+}
+
 const register = (definition: ProviderDefinition, settings: ProviderSettings): RegisteredProvider => {
   const variables: Record<string, string> = {}
   for (const [name, variable] of Object.entries(definition.variables ?? {})) {
-    const value = settings.variables?.[name] ?? variable.fallback
+    const value = settings.variables?.[name] ?? ofAccount(settings.apiKey, `${name}_id`) ?? variable.fallback
     if (value !== null) variables[name] = value
   }
   const baseUrl = settings.baseUrl ?? fill(definition.baseUrl, variables)

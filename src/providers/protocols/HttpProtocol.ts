@@ -86,7 +86,8 @@ export const retryAfter = (header: string | undefined, now: number): number | nu
 
 const fromTransport = (provider: string) => (error: TransportError) => new ProviderError({ provider, reason: error.reason })
 
-const readText = Effect.fnUntraced(function* (response: TransportResponse, limit: number) {
+/** The text of an answer, up to a bound. @category decoding @since 0.1.0 */
+export const readText = Effect.fnUntraced(function* (response: TransportResponse, limit: number) {
   const decoder = new TextDecoder("utf-8")
   let text = ""
   let bytes = 0
