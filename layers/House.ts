@@ -20,6 +20,7 @@ import * as LimitAlerts from "../src/events/LimitAlerts.ts"
 import { WebhookDispatcher } from "../src/events/WebhookDispatcher.ts"
 import { Webhooks } from "../src/events/Webhooks.ts"
 import { Gateway } from "../src/Gateway.ts"
+import { Moderation } from "../src/guardrails/Moderation.ts"
 import { Lifecycle } from "../src/health/Lifecycle.ts"
 import { AnonymousInference } from "../src/http/Access.ts"
 import { App } from "../src/http/App.ts"
@@ -57,6 +58,7 @@ import { RequestLog } from "../src/usage/RequestLog.ts"
 import * as GoogleTokens from "./GoogleTokens.ts"
 import * as JoseIdentityTokens from "./JoseIdentityTokens.ts"
 import * as MailChecker from "./MailChecker.ts"
+import * as ModerationEndpoint from "./ModerationEndpoint.ts"
 import * as NodeCrypto from "./NodeCrypto.ts"
 import * as PasswordKdf from "./PasswordKdf.ts"
 import type { Secrets } from "./Secrets.ts"
@@ -130,6 +132,7 @@ export const services = (settings: Settings, secrets: Secrets, ledgerOptions: Co
   const limits = Layer.mergeAll(KeyLimits.layer, AttemptLimits.layer, IpLimits.layer({ perMinute: settings.ipLimitPerMinute })).pipe(
     Layer.provideMerge(VelocityMode.layer)
   )
+  const moderation = settings.moderation === null ? Moderation.layerNone : ModerationEndpoint.layer(settings.moderation)
   const outcomes = Outcomes.layer.pipe(Layer.provideMerge(RequestLog.layer))
   const sync = CatalogSync.layer({ everyMs: settings.catalogSyncMs, firstAfterMs: FIRST_SYNC, shipped }).pipe(
     Layer.provide([ProviderLists.layer, transport])
@@ -138,7 +141,7 @@ export const services = (settings: Settings, secrets: Secrets, ledgerOptions: Co
     Layer.provideMerge(Resolution.layer),
     Layer.provideMerge(Layer.mergeAll(CatalogListing.layer, sync)),
     Layer.provideMerge(events(settings, secrets)),
-    Layer.provideMerge(Layer.mergeAll(failover, outcomes, limits, Idempotency.layer, billing)),
+    Layer.provideMerge(Layer.mergeAll(failover, outcomes, limits, moderation, Idempotency.layer, billing)),
     Layer.provideMerge(identity),
     Layer.provideMerge(ledger),
     Layer.provideMerge(Layer.mergeAll(Lifecycle.layer, SecureRandom.layerWebCrypto, Digest.layerWebCrypto)),

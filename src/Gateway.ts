@@ -8,6 +8,7 @@
  */
 import { type Array as Arr, Cause, Clock, Context, Effect, Exit, Layer, Schema, type Scope, Stream } from "effect"
 import type { Caller } from "../schemas/Account.ts"
+import type { GuardrailBlocked, Guardrails } from "../schemas/Guardrail.ts"
 import type { InferenceEvent, InferenceRequest } from "../schemas/Inference.ts"
 import type { LedgerError } from "../schemas/LedgerEntry.ts"
 import type { Candidate } from "../schemas/Model.ts"
@@ -16,12 +17,16 @@ import { isCallersMistake, type ProviderError } from "../schemas/Provider.ts"
 import { totalTokens, type Usage } from "../schemas/Usage.ts"
 import type { CatalogError } from "./catalog/Catalog.ts"
 import { Resolution } from "./catalog/Resolution.ts"
+import * as InputGuard from "./guardrails/InputGuard.ts"
+import { Moderation } from "./guardrails/Moderation.ts"
+import * as OutputGuard from "./guardrails/OutputGuard.ts"
 import { Lifecycle } from "./health/Lifecycle.ts"
 import { KeyCaps, type KeyCapUnknown, type KeyUsedUp } from "./identity/KeyCaps.ts"
 import { Trials, type TrialUsedUp } from "./identity/Trials.ts"
 import * as Charge from "./ledger/Charge.ts"
 import { Ledger } from "./ledger/Ledger.ts"
 import * as Pricing from "./ledger/Pricing.ts"
+import { maxOutputOf, priceRoute } from "./ledger/RoutePrice.ts"
 import { VelocityMode } from "./limits/VelocityMode.ts"
 import * as AttemptLog from "./providers/AttemptLog.ts"
 import { AllProvidersFailed, Failover } from "./providers/Failover.ts"
@@ -45,6 +50,7 @@ export class MaxTokensTooLarge extends Schema.TaggedError<MaxTokensTooLarge>()("
 /** Everything that can keep a request from an answer. @category errors @since 0.1.0 */
 export type GatewayError =
   | CatalogError
+  | GuardrailBlocked
   | LedgerError
   | ModelNeedsKey
   | TrialExpired
@@ -73,6 +79,8 @@ export interface GatewayAnswer {
   readonly usage: Usage
   readonly cost: Money.Money
   readonly routing: Routing | null
+  /** What guardrails found. */
+  readonly flags: ReadonlyArray<string>
 }
 
 /** An answer that has begun. @category models @since 0.1.0 */
@@ -83,11 +91,15 @@ export interface GatewayStream {
   /** What was used so far. */
   readonly usage: () => Usage
   readonly routing: Routing | null
+  /** What guardrails found until it began. */
+  readonly flags: ReadonlyArray<string>
 }
 
 /** What is written down while a request runs; its end is told from it. */
 interface Run {
-  readonly call: GatewayCall
+  /** Its request is what guardrails left of it. */
+  call: GatewayCall
+  readonly flags: Set<string>
   readonly startedAt: number
   readonly log: AttemptLog.AttemptLog
   readonly meter: Meter
@@ -99,12 +111,6 @@ interface Run {
   cost: Money.Money
 }
 
-/** Tokens that every answer may have where the caller gave no bound: less money than this pays for is a 402. */
-const MINIMUM_OUTPUT = 256
-
-/** Assumed where a model's own limit is not known. */
-const UNKNOWN_MAX_OUTPUT = 4_096
-
 /** A caller who left after this time, in milliseconds, may have left for want of an answer. */
 const PATIENCE_OF_CALLERS = 5_000
 
@@ -114,26 +120,6 @@ const isTrouble = (outcome: Outcome): boolean =>
 
 /** The HTTP status of a request whose caller has left before the end; never sent. */
 const CLIENT_CLOSED_REQUEST = 499
-
-const maxOutputOf = (candidate: Candidate): number => candidate.model.maxOutput ?? UNKNOWN_MAX_OUTPUT
-
-/** The most and the least that has to be held: the dearest of the route. */
-const priceRoute = (request: InferenceRequest, candidates: ReadonlyArray<Candidate>) => {
-  const prompt = { promptTokens: Pricing.promptTokens(request), choices: request.choices }
-  let amount = Money.zero
-  let minimum = Money.zero
-  for (const candidate of candidates) {
-    if (request.operation !== "chat") {
-      amount = minimum = Money.max(amount, Pricing.estimateWhole(candidate.pricing, request))
-      continue
-    }
-    const maxOutput = request.maxTokens ?? maxOutputOf(candidate)
-    const least = request.maxTokens ?? Math.min(MINIMUM_OUTPUT, maxOutput)
-    amount = Money.max(amount, Pricing.estimate(candidate.pricing, { ...prompt, maxOutput }))
-    minimum = Money.max(minimum, Pricing.estimate(candidate.pricing, { ...prompt, maxOutput: least }))
-  }
-  return { amount, minimum, prompt }
-}
 
 /** @category services @since 0.1.0 */
 export class Gateway extends Context.Service<
@@ -155,7 +141,8 @@ export class Gateway extends Context.Service<
         outcomes: yield* Outcomes,
         lifecycle: yield* Lifecycle,
         trials: yield* Trials,
-        caps: yield* KeyCaps
+        caps: yield* KeyCaps,
+        moderation: yield* Moderation
       }
       const velocity = yield* VelocityMode
       yield* line.outcomes.subscribe((outcome) => velocity.observe(isTrouble(outcome)))
@@ -173,12 +160,14 @@ interface Line {
   readonly lifecycle: Lifecycle["Service"]
   readonly trials: Trials["Service"]
   readonly caps: KeyCaps["Service"]
+  readonly moderation: Moderation["Service"]
 }
 
 /** Begins to write a request down; what is written is told when the Scope closes, after the charge has ended. */
 const begin = Effect.fnUntraced(function* (line: Line, call: GatewayCall) {
   const run: Run = {
     call,
+    flags: new Set(),
     startedAt: yield* Clock.currentTimeMillis,
     log: AttemptLog.make(),
     meter: new Meter(Pricing.promptTokens(call.request), call.request.audio?.seconds),
@@ -198,8 +187,21 @@ const begin = Effect.fnUntraced(function* (line: Line, call: GatewayCall) {
   return run
 })
 
+/** Runs the guardrails of the key: from here on nobody sees what they took out. */
+const guardInput = Effect.fnUntraced(function* (line: Line, run: Run, guardrails: Guardrails) {
+  const guarded = yield* Effect.tapError(InputGuard.guard(guardrails, run.call.request, line.moderation), ({ rule }) =>
+    Effect.sync(() => {
+      run.flags.add(`${rule}.blocked`)
+      run.status = 403
+    })
+  )
+  run.call = { ...run.call, request: guarded.request }
+  for (const flag of guarded.flags) run.flags.add(flag)
+})
+
 /** Resolves, checks and holds: what is let through has its money set aside. */
 const admit = Effect.fnUntraced(function* (line: Line, run: Run) {
+  if (run.call.caller.guardrails !== undefined) yield* guardInput(line, run, run.call.caller.guardrails)
   const { caller, request } = run.call
   const { candidates, routing } = yield* line.resolution.resolve(request)
   run.routing = routing
@@ -268,7 +270,9 @@ const answer = Effect.fnUntraced(function* (line: Line, call: GatewayCall) {
   )
   run.meter.feed(events)
   const end = yield* settle(run, charge, candidate)
-  return { candidate, events, usage: end.usage, cost: end.cost, routing: run.routing }
+  const rule = call.caller.guardrails?.output
+  const passed = rule === undefined ? events : OutputGuard.whole(rule, run.flags, events)
+  return { candidate, events: passed, usage: end.usage, cost: end.cost, routing: run.routing, flags: [...run.flags] }
 })
 
 const stream = Effect.fnUntraced(function* (line: Line, call: GatewayCall) {
@@ -292,7 +296,9 @@ const stream = Effect.fnUntraced(function* (line: Line, call: GatewayCall) {
     Stream.catch(failed),
     Stream.concat(Stream.drain(Stream.fromEffect(Effect.suspend(() => settle(run, charge, run.log.current ?? opened.candidate)))))
   )
-  return { candidate: opened.candidate, events, usage: () => run.meter.usage(), routing: run.routing }
+  const rule = call.caller.guardrails?.output
+  const passed = rule === undefined ? events : events.pipe(OutputGuard.stream(rule, run.flags))
+  return { candidate: opened.candidate, events: passed, usage: () => run.meter.usage(), routing: run.routing, flags: [...run.flags] }
 })
 
 /** What is owed for what was metered, at the price of the provider that answered. */
@@ -348,6 +354,7 @@ const toOutcome = (run: Run, now: number): Outcome => ({
   usage: run.meter.usage(),
   cost: run.cost,
   outcome: run.outcome,
+  flags: [...run.flags],
   status: run.status,
   startedAt: run.startedAt,
   endedAt: now,

@@ -6,7 +6,7 @@
  * @since 0.1.0
  */
 import type { PiiKind } from "../../schemas/Guardrail.ts"
-import type { Pattern } from "./TextScanner.ts"
+import { byExpression, type Pattern } from "./TextScanner.ts"
 
 const isDigit = (code: number): boolean => code >= 48 && code <= 57
 const isLetter = (code: number): boolean => (code >= 65 && code <= 90) || (code >= 97 && code <= 122)
@@ -14,54 +14,74 @@ const oneOf =
   (characters: string) =>
   (code: number): boolean =>
     characters.includes(String.fromCharCode(code))
-const isInEmail = oneOf("._%+-@'")
+const isInLocal = oneOf("._%+-'")
 const isInNumber = oneOf(" -.()+")
 
-/** Luhn's check of a run of digits. @category predicates @since 0.1.0 */
-export const isLuhn = (digits: string): boolean => {
+/** Luhn's check of the first so many of some digits. @category predicates @since 0.1.0 */
+export const isLuhn = (digits: ReadonlyArray<number>, length = digits.length): boolean => {
   let sum = 0
-  for (let i = 0; i < digits.length; i++) {
-    const digit = digits.charCodeAt(digits.length - 1 - i) - 48
+  for (let i = 0; i < length; i++) {
+    const digit = digits[length - 1 - i] ?? 0
     const doubled = i % 2 === 1 ? digit * 2 : digit
     sum += doubled > 9 ? doubled - 9 : doubled
   }
-  return sum % 10 === 0
+  return sum > 0 && sum % 10 === 0
 }
 
 /** The longest part, from the start and ending where a group does, that is a card's number. */
 const cardLength = (match: string): number => {
-  for (let end = match.length; end > 0; end--) {
-    if (!isDigit(match.charCodeAt(end - 1)) || isDigit(match.charCodeAt(end))) continue
-    const digits = match.slice(0, end).replace(/[ -]/g, "")
-    if (digits.length < 13) return 0
-    if (digits.length <= 19 && isLuhn(digits) && !/^0+$/.test(digits)) return end
+  const digits: Array<number> = []
+  let longest = 0
+  for (let at = 0; at < match.length; at++) {
+    const code = match.charCodeAt(at)
+    if (!isDigit(code)) continue
+    digits.push(code - 48)
+    if (digits.length >= 13 && !isDigit(match.charCodeAt(at + 1)) && isLuhn(digits)) longest = at + 1
   }
-  return 0
+  return longest
+}
+
+const isLocal = (code: number): boolean => isDigit(code) || isLetter(code) || isInLocal(code)
+const MAX_LOCAL = 64
+const domain = /@(?:[A-Za-z0-9-]{1,63}\.){1,4}[A-Za-z]{2,24}/y
+
+/** Looks for the sign first: long words without one cost nothing. */
+const findEmail: Pattern["find"] = (text, from) => {
+  for (let at = text.indexOf("@", from); at !== -1; at = text.indexOf("@", at + 1)) {
+    const least = Math.max(from, at - MAX_LOCAL)
+    let start = at
+    while (start > least && isLocal(text.charCodeAt(start - 1))) start--
+    domain.lastIndex = at
+    const match = start < at ? domain.exec(text) : null
+    if (match !== null) return [start, at + match[0].length]
+  }
+  return null
 }
 
 const personal: Readonly<Record<PiiKind, () => Pattern>> = {
   email: () => ({
     kind: "email",
-    expression: /[A-Za-z0-9._%+'-]{1,64}@(?:[A-Za-z0-9-]{1,63}\.){1,4}[A-Za-z]{2,24}/g,
-    longest: 64 + 1 + 4 * 64 + 24,
-    consistsOf: (code) => isDigit(code) || isLetter(code) || isInEmail(code)
+    find: findEmail,
+    longest: MAX_LOCAL + 1 + 4 * 64 + 24,
+    consistsOf: (code) => code === 64 || isLocal(code)
   }),
   card: () => ({
     kind: "card",
-    expression: /(?<![0-9])[0-9](?:[ -]?[0-9]){12,18}(?![0-9])/g,
+    find: byExpression(/(?<![0-9])[0-9](?:[ -]?[0-9]){12,18}(?![0-9])/g, cardLength),
     longest: 37,
-    consistsOf: (code) => isDigit(code) || isInNumber(code),
-    accept: cardLength
+    consistsOf: (code) => isDigit(code) || isInNumber(code)
   }),
   ssn: () => ({
     kind: "ssn",
-    expression: /(?<![0-9-])(?!000|666|9[0-9]{2})[0-9]{3}([- ])(?!00)[0-9]{2}\1(?!0000)[0-9]{4}(?![0-9-])/g,
+    find: byExpression(/(?<![0-9-])(?!000|666|9[0-9]{2})[0-9]{3}([- ])(?!00)[0-9]{2}\1(?!0000)[0-9]{4}(?![0-9-])/g),
     longest: 11,
     consistsOf: (code) => isDigit(code) || isInNumber(code)
   }),
   phone: () => ({
     kind: "phone",
-    expression: /(?<![0-9A-Za-z.])(?:\+[1-9](?:[ .()-]{0,2}[0-9]){7,14}|(?:\([0-9]{3}\) ?|[0-9]{3}[ .-])[0-9]{3}[ .-][0-9]{4})(?![0-9])/g,
+    find: byExpression(
+      /(?<![0-9A-Za-z.])(?:\+[1-9](?:[ .()-]{0,2}[0-9]){7,14}|(?:\([0-9]{3}\) ?|[0-9]{3}[ .-])[0-9]{3}[ .-][0-9]{4})(?![0-9])/g
+    ),
     longest: 2 + 14 * 3,
     consistsOf: (code) => isDigit(code) || isInNumber(code)
   })
@@ -90,7 +110,7 @@ export const phrases = (wanted: ReadonlyArray<string> = []): ReadonlyArray<Patte
   return [
     {
       kind: "topic",
-      expression: new RegExp(texts.map(phrase).join("|"), "giu"),
+      find: byExpression(new RegExp(texts.map(phrase).join("|"), "giu")),
       // What stands beyond may take two places, and so may a letter in its other case.
       longest: longest * 2 + 1,
       consistsOf: () => true

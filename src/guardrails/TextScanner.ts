@@ -11,14 +11,15 @@
 /** @category models @since 0.1.0 */
 export interface Pattern {
   readonly kind: string
-  /** Global. Looks at most one character behind, and one beyond `longest`. */
-  readonly expression: RegExp
+  /**
+   * The first match that begins at a place or behind it, as a pair of places; null for none. Looks at most one character behind
+   * its start, and one beyond `longest`.
+   */
+  readonly find: (text: string, from: number) => readonly [number, number] | null
   /** Characters that a match can have, at most. */
   readonly longest: number
   /** Tells the characters that a match can consist of. */
   readonly consistsOf: (code: number) => boolean
-  /** How many characters of what the expression matched are really one; 0 for none. */
-  readonly accept?: (match: string) => number
 }
 
 /** @category models @since 0.1.0 */
@@ -28,15 +29,27 @@ export interface Finding {
   readonly end: number
 }
 
-const nextOf = (pattern: Pattern, text: string, from: number): Finding | null => {
-  const { accept, expression, kind } = pattern
-  expression.lastIndex = from
-  for (let match = expression.exec(text); match !== null; match = expression.exec(text)) {
-    const length = accept === undefined ? match[0].length : accept(match[0])
-    if (length > 0) return { kind, start: match.index, end: match.index + length }
-    expression.lastIndex = match.index + 1
+/**
+ * A pattern's `find` by a global expression; `accept` says how many characters of what it matched are really one, 0 for none.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const byExpression =
+  (expression: RegExp, accept: (match: string) => number = (match) => match.length): Pattern["find"] =>
+  (text, from) => {
+    expression.lastIndex = from
+    for (let match = expression.exec(text); match !== null; match = expression.exec(text)) {
+      const length = accept(match[0])
+      if (length > 0) return [match.index, match.index + length]
+      expression.lastIndex = match.index + 1
+    }
+    return null
   }
-  return null
+
+const nextOf = ({ find, kind }: Pattern, text: string, from: number): Finding | null => {
+  const found = find(text, from)
+  return found === null ? null : { kind, start: found[0], end: found[1] }
 }
 
 /** Everything that is found from a place on, without overlaps. @category readers @since 0.1.0 */

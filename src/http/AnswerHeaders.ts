@@ -15,9 +15,10 @@ const routed = (routing: Routing): Record<string, string> => ({
 })
 
 /** Who answered, and what chose the model where a router did. @category formatting @since 0.1.0 */
-export const answerHeaders = ({ candidate, routing }: GatewayAnswer | GatewayStream): Record<string, string> => ({
+export const answerHeaders = ({ candidate, flags, routing }: GatewayAnswer | GatewayStream): Record<string, string> => ({
   "x-sluice-provider": candidate.provider,
   "x-sluice-model": candidate.model.id,
   "x-sluice-cache": "bypass",
+  ...(flags.length === 0 ? {} : { "x-sluice-guardrail": flags.join(", ") }),
   ...(routing === null ? {} : routed(routing))
 })
