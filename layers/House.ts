@@ -4,7 +4,7 @@
  * @since 0.1.0
  */
 import { Effect, Layer } from "effect"
-import { Digest, SecureRandom } from "effect/crypto"
+import { Digest } from "effect/crypto"
 import { Purchases } from "../src/billing/Purchases.ts"
 import { StripeInbox } from "../src/billing/StripeInbox.ts"
 import { Catalog } from "../src/catalog/Catalog.ts"
@@ -144,7 +144,7 @@ export const services = (settings: Settings, secrets: Secrets, ledgerOptions: Co
     Layer.provideMerge(Layer.mergeAll(failover, outcomes, limits, moderation, Idempotency.layer, billing)),
     Layer.provideMerge(identity),
     Layer.provideMerge(ledger),
-    Layer.provideMerge(Layer.mergeAll(Lifecycle.layer, SecureRandom.layerWebCrypto, Digest.layerWebCrypto)),
+    Layer.provideMerge(Layer.mergeAll(Lifecycle.layer, NodeCrypto.random, Digest.layerWebCrypto)),
     Layer.provideMerge(Migrations.layer)
   )
 }
