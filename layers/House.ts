@@ -112,11 +112,11 @@ const people = (settings: Settings, secrets: Secrets) => {
   )
 }
 
-/** Every service of the gateway; needs a database (`SqlClient`), a `CounterStore` and a `Broadcast`. @category layers @since 0.1.0 */
+/** Every service of the gateway; needs a database (`SqlClient`), a `CounterStore`, a `BreakerStore` and a `Broadcast`. @category layers @since 0.1.0 */
 export const services = (settings: Settings, secrets: Secrets, ledgerOptions: CommitterOptions) => {
   const registry = ProviderRegistry.layer(settings.providers)
   const catalog = Catalog.layer.pipe(Layer.provideMerge(registry))
-  const breakers = Breakers.layer({ failures: settings.breakerFailures, recoveryMs: settings.breakerRecoveryMs })
+  const breakers = Breakers.layerShared({ failures: settings.breakerFailures, recoveryMs: settings.breakerRecoveryMs })
   const transport = UndiciTransport.layer({ firstByteTimeoutMs: settings.firstByteTimeoutMs, idleTimeoutMs: settings.idleTimeoutMs })
   const failover = Failover.layer.pipe(
     Layer.provideMerge(breakers),
