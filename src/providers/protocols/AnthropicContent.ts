@@ -121,3 +121,21 @@ export const systemOf = (conversation: Conversation, instruction: string | null)
   const blocks = [...conversation.system.flatMap(textBlock), ...(instruction === null ? [] : [{ type: "text", text: instruction }])]
   return blocks.length === 0 ? null : blocks
 }
+
+/** A block of an Anthropic caller's own, unless it came from another house's model: no thought of that, no signature on a call. */
+const ownBlock = (block: Json.Json): ReadonlyArray<Json.Json> => {
+  if (!Json.isObject(block)) return [block]
+  if (block["type"] === "thinking") {
+    const signature = Json.string(block["signature"])
+    return signature !== null && (signature === "" || !isOwnSignature(signature)) ? [] : [block]
+  }
+  if (block["type"] !== "tool_use" || block["signature"] === undefined) return [block]
+  const { signature: _, ...call } = block
+  return [call]
+}
+
+/** A message of an Anthropic caller's as it goes on to Anthropic. @category encoding @since 0.1.0 */
+export const ownBlocks = (message: Json.Json): Json.Json =>
+  Json.isObject(message) && message["role"] === "assistant" && Json.isArray(message["content"])
+    ? { ...message, content: message["content"].flatMap(ownBlock) }
+    : message

@@ -4,10 +4,11 @@
  * @since 0.1.0
  */
 import type { Conversation, Tool } from "../../../schemas/Conversation.ts"
-import type * as Json from "../../../schemas/Json.ts"
+import * as Json from "../../../schemas/Json.ts"
 import type { ProviderCall } from "../ProviderAdapter.ts"
-import { isSayable, messagesOf, systemOf } from "./AnthropicContent.ts"
+import { isSayable, messagesOf, ownBlocks, systemOf } from "./AnthropicContent.ts"
 import { boundOf, planThinking } from "./AnthropicThinking.ts"
+import { callersWord } from "./CallerWords.ts"
 import { abilitiesOf } from "./ClaudeModels.ts"
 import { withoutGatewayFields } from "./GatewayFields.ts"
 import { forAnthropic } from "./SchemaDialects.ts"
@@ -114,7 +115,9 @@ const fromConversation = (call: ProviderCall): Json.JsonObject => {
 /** @category encoding @since 0.1.0 */
 export const encodeRequest = (call: ProviderCall): string => {
   if (call.request.protocol !== "anthropic-messages") return JSON.stringify(fromConversation(call))
-  return JSON.stringify({ ...withoutGatewayFields(call.request.body), model: call.nativeId, max_tokens: boundOf(call) })
+  const { body } = call.request
+  const messages = Json.isArray(body["messages"]) ? { messages: body["messages"].map(ownBlocks) } : {}
+  return JSON.stringify({ ...withoutGatewayFields(body), ...messages, model: call.nativeId, max_tokens: boundOf(call) })
 }
 
 const isSet = (value: number | null): boolean => value !== null && value !== 0
@@ -130,9 +133,7 @@ const unsupportedSampling = (call: ProviderCall, conversation: Conversation): st
   return topK !== null && fixed ? "top_k" : null
 }
 
-/** @category encoding @since 0.1.0 */
-export const unsupported = (call: ProviderCall): string | null => {
-  if (call.request.protocol === "anthropic-messages") return null
+const unsupportedWord = (call: ProviderCall): string | null => {
   const conversation = call.request.conversation()
   const { sampling } = conversation
   if (call.request.choices > 1) return "n"
@@ -144,3 +145,7 @@ export const unsupported = (call: ProviderCall): string | null => {
   if (conversation.turns.some((turn) => !turn.parts.every(isSayable))) return "messages"
   return conversation.foreign[0]?.param ?? unsupportedSampling(call, conversation)
 }
+
+/** The field that Anthropic cannot do, by the caller's name for it. @category encoding @since 0.1.0 */
+export const unsupported = (call: ProviderCall): string | null =>
+  call.request.protocol === "anthropic-messages" ? null : callersWord(call.request.protocol, unsupportedWord(call))

@@ -6,6 +6,7 @@
 import type { Conversation, Thinking } from "../../../schemas/Conversation.ts"
 import type * as Json from "../../../schemas/Json.ts"
 import type { ProviderCall } from "../ProviderAdapter.ts"
+import { callersWord } from "./CallerWords.ts"
 import { contentsOf } from "./GeminiContent.ts"
 import { forGemini } from "./SchemaDialects.ts"
 
@@ -129,11 +130,13 @@ export const encodeRequest = (call: ProviderCall): string => {
   })
 }
 
-/** The field that Gemini cannot do, by the caller's name for it. @category encoding @since 0.1.0 */
-export const unsupported = (call: ProviderCall): string | null => {
+const unsupportedWord = (call: ProviderCall): string | null => {
   const conversation = call.request.conversation()
   if (call.request.choices > MAX_CANDIDATES) return "n"
   if (conversation.sampling.logitBias !== null) return "logit_bias"
   if (conversation.parallelToolCalls === false && conversation.tools.length > 0) return "parallel_tool_calls"
   return conversation.foreign[0]?.param ?? null
 }
+
+/** The field that Gemini cannot do, by the caller's name for it. @category encoding @since 0.1.0 */
+export const unsupported = (call: ProviderCall): string | null => callersWord(call.request.protocol, unsupportedWord(call))

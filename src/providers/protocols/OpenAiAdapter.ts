@@ -11,8 +11,9 @@ import { urlOf } from "../ProviderRegistry.ts"
 import type { Transport, TransportRequest } from "../Transport.ts"
 import * as HttpProtocol from "./HttpProtocol.ts"
 import { transformModelId } from "./ModelIds.ts"
-import { decodeAnswer, encodeRequest, StreamDecoder } from "./OpenAiChatCodec.ts"
+import { decodeAnswer, StreamDecoder } from "./OpenAiChatCodec.ts"
 import * as OpenAiMediaCodec from "./OpenAiMediaCodec.ts"
+import { encodeRequest, unsupported } from "./OpenAiRequestEncoder.ts"
 
 const toRequest = (call: ProviderCall): TransportRequest => {
   if (call.request.operation !== "chat") return HttpProtocol.mediaRequest(call, OpenAiMediaCodec.encodeRequest(call))
@@ -32,7 +33,8 @@ export const mapError: HttpProtocol.HttpProtocol["mapError"] = (provider, status
   return new ProviderError({
     provider,
     reason: new ProviderStatus({
-      status,
+      // An account without credits is no limit that waiting lifts.
+      status: status === 429 && Json.isObject(error) && error["code"] === "insufficient_quota" ? 402 : status,
       message: HttpProtocol.scrub(message ?? `The provider refused the request with status ${status}.`),
       code: Json.isObject(error) ? Json.string(error["code"]) : null,
       param: Json.isObject(error) ? Json.string(error["param"]) : null,
@@ -47,7 +49,7 @@ export const make = (transport: Transport["Service"]): ProviderAdapter =>
     request: (call) => Effect.sync(() => toRequest(call)),
     decodeAnswer: (call, text) => (call.request.operation === "chat" ? decodeAnswer(text) : OpenAiMediaCodec.decodeAnswer(call, text)),
     decoder: () => new StreamDecoder(),
-    unsupported: () => null,
+    unsupported: (call) => (call.request.operation === "chat" ? unsupported(call) : null),
     transformModelId,
     mapError
   })

@@ -6,101 +6,12 @@
 import type { FinishReason, InferenceEvent } from "../../../schemas/Inference.ts"
 import * as Json from "../../../schemas/Json.ts"
 import type { ProviderAnswer } from "../../../schemas/Provider.ts"
-import type { Usage } from "../../../schemas/Usage.ts"
 import { SseParser } from "../../streams/Sse.ts"
-import type { ProviderCall } from "../ProviderAdapter.ts"
 import { type AnswerDecoder, type Decoded, fault } from "./AnswerDecoding.ts"
-import { withoutGatewayFields } from "./GatewayFields.ts"
+import { decodeUsage, finishEvent, pushText, pushToolCalls } from "./OpenAiMessageReader.ts"
 
-/** OpenAI's own reasoning families take no `max_tokens`. */
-const takesCompletionTokens = (call: ProviderCall): boolean =>
-  call.provider.definition.slug === "openai" && /^(o\d|gpt-[5-9])/.test(call.nativeId)
-
-/**
- * The caller's own body with only what must change changed. Usage is always asked for, as it is what is charged.
- *
- * @category encoding
- * @since 0.1.0
- */
-export const encodeRequest = (call: ProviderCall): string => {
-  const { body, stream } = call.request
-  const out: Record<string, Json.Json> = { ...withoutGatewayFields(body), model: call.nativeId }
-  if (stream) {
-    const options = Json.isObject(body["stream_options"]) ? body["stream_options"] : {}
-    out["stream"] = true
-    out["stream_options"] = { ...options, include_usage: true }
-  }
-  if (call.maxTokens !== null) out[takesCompletionTokens(call) ? "max_completion_tokens" : "max_tokens"] = call.maxTokens
-  return JSON.stringify(out)
-}
-
-const finishReason = (value: string): FinishReason => {
-  switch (value) {
-    case "length":
-    case "max_tokens":
-      return "length"
-    case "tool_calls":
-    case "function_call":
-      return "tool_calls"
-    case "content_filter":
-      return "content_filter"
-    default:
-      return "stop"
-  }
-}
-
-/** Figures of a provider, in disjoint classes; null when there are none. */
-const decodeUsage = (value: Json.Json | undefined): Usage | null => {
-  if (!Json.isObject(value) || (typeof value["prompt_tokens"] !== "number" && typeof value["completion_tokens"] !== "number")) return null
-  const prompt = Json.count(value["prompt_tokens"])
-  const completion = Json.count(value["completion_tokens"])
-  const promptDetails = value["prompt_tokens_details"]
-  const completionDetails = value["completion_tokens_details"]
-  const cached = Math.min(prompt, Json.count(Json.isObject(promptDetails) ? promptDetails["cached_tokens"] : undefined))
-  const reasoning = Math.min(completion, Json.count(Json.isObject(completionDetails) ? completionDetails["reasoning_tokens"] : undefined))
-  return {
-    input: prompt - cached,
-    cachedRead: cached,
-    cacheWrite: 0,
-    output: completion - reasoning,
-    reasoning,
-    images: 0,
-    audioSeconds: 0,
-    source: "provider"
-  }
-}
-
-const pushText = (events: Array<InferenceEvent>, choice: number, message: Json.JsonObject, logprobs: Json.Json | undefined): void => {
-  const reasoning = Json.string(message["reasoning_content"]) ?? Json.string(message["reasoning"])
-  if (reasoning !== null && reasoning !== "") events.push({ _tag: "Reasoning", choice, text: reasoning })
-  const text = Json.string(message["content"])
-  const hasLogprobs = logprobs !== undefined && logprobs !== null
-  if ((text !== null && text !== "") || hasLogprobs) {
-    events.push(hasLogprobs ? { _tag: "Text", choice, text: text ?? "", logprobs } : { _tag: "Text", choice, text: text ?? "" })
-  }
-  const refusal = Json.string(message["refusal"])
-  if (refusal !== null && refusal !== "") events.push({ _tag: "Refusal", choice, text: refusal })
-}
-
-/** Tool calls, whole or in pieces: a piece with an id or a name begins one, every piece may carry arguments. */
-const pushToolCalls = (events: Array<InferenceEvent>, choice: number, message: Json.JsonObject, begun: Set<string>): void => {
-  const calls = message["tool_calls"]
-  const legacy = message["function_call"]
-  const pieces = Json.isArray(calls) ? calls : Json.isObject(legacy) ? [{ index: 0, id: "call_0", function: legacy }] : []
-  pieces.forEach((piece, position) => {
-    if (!Json.isObject(piece)) return
-    const index = typeof piece["index"] === "number" ? piece["index"] : position
-    const fn = Json.isObject(piece["function"]) ? piece["function"] : {}
-    const name = Json.string(fn["name"])
-    const key = `${choice}:${index}`
-    if (!begun.has(key) && name !== null) {
-      begun.add(key)
-      events.push({ _tag: "ToolCallStart", choice, index, id: Json.string(piece["id"]) ?? `call_${index}`, name })
-    }
-    const text = Json.string(fn["arguments"])
-    if (text !== null && text !== "") events.push({ _tag: "ToolCallArguments", choice, index, text })
-  })
-}
+/** Reasons that an answer may have for being empty. */
+const isExcuse = (reason: FinishReason): boolean => reason === "content_filter" || reason === "length"
 
 const errorText = (value: Json.Json): string =>
   (Json.isObject(value) ? Json.string(value["message"]) : Json.string(value)) ?? "the provider reported an error"
@@ -130,10 +41,10 @@ export const decodeAnswer = (text: string): Decoded => {
     }
     const reason = Json.string(choice["finish_reason"])
     if (reason === null) return { events, fault: fault("cut", "a choice has no finish reason") }
-    if (events.length === before && finishReason(reason) !== "content_filter" && finishReason(reason) !== "length") {
-      return { events, fault: fault("empty", "a choice has no content") }
-    }
-    events.push({ _tag: "Finish", choice: index, reason: finishReason(reason) })
+    const finish = finishEvent(index, reason, choice)
+    if (finish === null) return { events, fault: fault("reported", `a choice ended with ${reason}`) }
+    if (events.length === before && !isExcuse(finish.reason)) return { events, fault: fault("empty", "a choice has no content") }
+    events.push(finish)
   }
   const usage = decodeUsage(body["usage"])
   if (usage !== null) events.push({ _tag: "Usage", usage })
@@ -200,16 +111,20 @@ export class StreamDecoder implements AnswerDecoder {
     if (error !== undefined && error !== null) return fault("reported", errorText(error))
     const choices = body["choices"]
     if (Json.isArray(choices)) {
-      for (const choice of choices) if (Json.isObject(choice)) this.choice(choice, events)
+      for (const choice of choices) {
+        const broken = Json.isObject(choice) ? this.choice(choice, events) : null
+        if (broken !== null) return broken
+      }
     }
-    const usage = decodeUsage(body["usage"])
+    const groq = body["x_groq"]
+    const usage = decodeUsage(body["usage"] ?? (Json.isObject(groq) ? groq["usage"] : undefined))
     if (usage !== null) events.push({ _tag: "Usage", usage })
     return null
   }
 
-  private choice(choice: Json.JsonObject, events: Array<InferenceEvent>): void {
+  private choice(choice: Json.JsonObject, events: Array<InferenceEvent>): ProviderAnswer | null {
     const index = typeof choice["index"] === "number" ? choice["index"] : 0
-    if (this.finished.has(index)) return
+    if (this.finished.has(index)) return null
     this.opened.add(index)
     const before = events.length
     if (Json.isObject(choice["delta"])) {
@@ -218,10 +133,12 @@ export class StreamDecoder implements AnswerDecoder {
     }
     if (events.length > before) this.content = true
     const reason = Json.string(choice["finish_reason"])
-    if (reason === null || reason === "") return
+    if (reason === null || reason === "") return null
+    const finish = finishEvent(index, reason, choice)
+    if (finish === null) return fault("reported", `a choice ended with ${reason}`)
     this.finished.add(index)
-    const finish = finishReason(reason)
-    if (finish === "content_filter" || finish === "length") this.excused = true
-    events.push({ _tag: "Finish", choice: index, reason: finish })
+    if (isExcuse(finish.reason)) this.excused = true
+    events.push(finish)
+    return null
   }
 }
