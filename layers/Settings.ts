@@ -13,14 +13,6 @@ import type { ProviderSettings } from "../src/providers/ProviderRegistry.ts"
 /** A setting that cannot be used: which, what it got and what it takes. @category errors @since 0.1.0 */
 export class SettingError extends Data.TaggedError("SettingError")<{ readonly message: string }> {}
 
-/** An endpoint like OpenAI's `/v1/moderations`. @category models @since 0.1.0 */
-export interface ModerationSettings {
-  readonly url: string
-  readonly apiKey: Redacted.Redacted | null
-  readonly model: string | null
-  readonly timeoutMs: number
-}
-
 /** The middle part of keys. @category models @since 0.1.0 */
 export type Environment = "live" | "staging" | "test" | "dev"
 
@@ -47,13 +39,15 @@ export interface Settings {
   readonly ledgerFlushMs: number
   /** Between two reads of a provider's list of models; 0: none but those asked for. */
   readonly catalogSyncMs: number
+  /** Whether requests that say nothing of it are answered from the response cache. */
+  readonly responseCache: boolean
+  /** Whether the response cache also answers words that mean the same. */
+  readonly semanticCache: boolean
   readonly trustProxy: number
   /** Requests a minute that an address may send without a valid key; null: no limit. */
   readonly ipLimitPerMinute: number | null
   /** Limits of an address for inference without a key; null: not served. */
   readonly anonymousInference: { readonly perMinute: number; readonly perDay: number } | null
-  /** The classifier that keys may ask for; null: none. */
-  readonly moderation: ModerationSettings | null
   readonly maxBodyBytes: number
   readonly maxJsonDepth: number
   readonly shutdownGraceMs: number
@@ -129,18 +123,6 @@ const anonymousInference = Effect.gen(function* () {
     perDay: yield* whole("ANONYMOUS_PER_DAY", 20, 1, 9_999)
   }
   return isOn ? limits : null
-})
-
-const moderation = Effect.gen(function* () {
-  const endpoint = yield* url("MODERATION_URL", ["http:", "https:"])
-  if (endpoint === null) return null
-  const apiKey = yield* secret("MODERATION_API_KEY")
-  return {
-    url: endpoint,
-    apiKey,
-    model: yield* raw("MODERATION_MODEL"),
-    timeoutMs: yield* whole("MODERATION_TIMEOUT_MS", 5_000, 1, 60_000)
-  }
 })
 
 const fernetKeys = Effect.flatMap(raw("KEY_ENCRYPTION_KEY"), (value) => {
@@ -273,10 +255,11 @@ export const readForTools = Effect.fnUntraced(function* (
     breakerRecoveryMs: yield* whole("BREAKER_RECOVERY_MS", 300_000, 1, 86_400_000),
     ledgerFlushMs: yield* whole("LEDGER_FLUSH_MS", 5, 0, 1_000),
     catalogSyncMs: yield* whole("CATALOG_SYNC_INTERVAL_MS", 21_600_000, 0, 604_800_000),
+    responseCache: (yield* oneOf("RESPONSE_CACHE", "off", ["on", "off"])) === "on",
+    semanticCache: (yield* oneOf("SEMANTIC_CACHE", "off", ["on", "off"])) === "on",
     trustProxy: yield* trustProxy,
     ipLimitPerMinute: yield* limit("IP_LIMIT_PER_MINUTE", 300),
     anonymousInference: yield* anonymousInference,
-    moderation: yield* moderation,
     maxBodyBytes: yield* whole("MAX_BODY_BYTES", 33_554_432, 1_024, 1_073_741_824),
     maxJsonDepth: yield* whole("MAX_JSON_DEPTH", 256, 1, 10_000),
     keepAliveMs: yield* whole("SSE_KEEPALIVE_MS", 10_000, 10, 3_600_000),

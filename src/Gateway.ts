@@ -7,19 +7,18 @@
  * @since 0.1.0
  */
 import { type Array as Arr, Cause, Clock, Context, Effect, Exit, Layer, Schema, type Scope, Stream } from "effect"
-import type { Caller } from "../schemas/Account.ts"
-import type { GuardrailBlocked, Guardrails } from "../schemas/Guardrail.ts"
+import type { CacheMode, Caller } from "../schemas/Account.ts"
 import type { InferenceEvent, InferenceRequest } from "../schemas/Inference.ts"
 import type { LedgerError } from "../schemas/LedgerEntry.ts"
 import type { Candidate } from "../schemas/Model.ts"
 import * as Money from "../schemas/Money.ts"
 import { isCallersMistake, type ProviderError } from "../schemas/Provider.ts"
 import { totalTokens, type Usage } from "../schemas/Usage.ts"
+import { AnswerCache } from "./caches/AnswerCache.ts"
+import { type CachedAnswer, inPieces, isWhole } from "./caches/CachedAnswer.ts"
+import type { Lookup } from "./caches/ResponseCache.ts"
 import type { CatalogError } from "./catalog/Catalog.ts"
 import { Resolution } from "./catalog/Resolution.ts"
-import * as InputGuard from "./guardrails/InputGuard.ts"
-import { Moderation } from "./guardrails/Moderation.ts"
-import * as OutputGuard from "./guardrails/OutputGuard.ts"
 import { Lifecycle } from "./health/Lifecycle.ts"
 import { KeyCaps, type KeyCapUnknown, type KeyUsedUp } from "./identity/KeyCaps.ts"
 import { Trials, type TrialUsedUp } from "./identity/Trials.ts"
@@ -50,7 +49,6 @@ export class MaxTokensTooLarge extends Schema.TaggedError<MaxTokensTooLarge>()("
 /** Everything that can keep a request from an answer. @category errors @since 0.1.0 */
 export type GatewayError =
   | CatalogError
-  | GuardrailBlocked
   | LedgerError
   | ModelNeedsKey
   | TrialExpired
@@ -68,9 +66,14 @@ export interface GatewayCall {
   readonly rid: string
   /** The caller's own id, for tracing only. */
   readonly clientRequestId: string | null
+  /** What the request says of the response cache; null, or absent: nothing. */
+  readonly cache?: CacheMode | null
   /** The status that a failure is answered with, for the request's row. */
   readonly statusOf?: (error: GatewayError) => number
 }
+
+/** Whether an answer came out of a cache, might have, or was not looked for there. @category models @since 0.1.0 */
+export type CacheState = "hit" | "miss" | "bypass"
 
 /** A whole answer, settled. @category models @since 0.1.0 */
 export interface GatewayAnswer {
@@ -79,8 +82,7 @@ export interface GatewayAnswer {
   readonly usage: Usage
   readonly cost: Money.Money
   readonly routing: Routing | null
-  /** What guardrails found. */
-  readonly flags: ReadonlyArray<string>
+  readonly cache: CacheState
 }
 
 /** An answer that has begun. @category models @since 0.1.0 */
@@ -91,15 +93,12 @@ export interface GatewayStream {
   /** What was used so far. */
   readonly usage: () => Usage
   readonly routing: Routing | null
-  /** What guardrails found until it began. */
-  readonly flags: ReadonlyArray<string>
+  readonly cache: CacheState
 }
 
 /** What is written down while a request runs; its end is told from it. */
 interface Run {
-  /** Its request is what guardrails left of it. */
-  call: GatewayCall
-  readonly flags: Set<string>
+  readonly call: GatewayCall
   readonly startedAt: number
   readonly log: AttemptLog.AttemptLog
   readonly meter: Meter
@@ -136,13 +135,13 @@ export class Gateway extends Context.Service<
     Effect.gen(function* () {
       const line: Line = {
         resolution: yield* Resolution,
+        cache: yield* AnswerCache,
         ledger: yield* Ledger,
         failover: yield* Failover,
         outcomes: yield* Outcomes,
         lifecycle: yield* Lifecycle,
         trials: yield* Trials,
-        caps: yield* KeyCaps,
-        moderation: yield* Moderation
+        caps: yield* KeyCaps
       }
       const velocity = yield* VelocityMode
       yield* line.outcomes.subscribe((outcome) => velocity.observe(isTrouble(outcome)))
@@ -154,20 +153,19 @@ export class Gateway extends Context.Service<
 /** The rooms that a request goes through. */
 interface Line {
   readonly resolution: Resolution["Service"]
+  readonly cache: AnswerCache["Service"]
   readonly ledger: Ledger["Service"]
   readonly failover: Failover["Service"]
   readonly outcomes: Outcomes["Service"]
   readonly lifecycle: Lifecycle["Service"]
   readonly trials: Trials["Service"]
   readonly caps: KeyCaps["Service"]
-  readonly moderation: Moderation["Service"]
 }
 
 /** Begins to write a request down; what is written is told when the Scope closes, after the charge has ended. */
 const begin = Effect.fnUntraced(function* (line: Line, call: GatewayCall) {
   const run: Run = {
     call,
-    flags: new Set(),
     startedAt: yield* Clock.currentTimeMillis,
     log: AttemptLog.make(),
     meter: new Meter(Pricing.promptTokens(call.request), call.request.audio?.seconds),
@@ -187,21 +185,8 @@ const begin = Effect.fnUntraced(function* (line: Line, call: GatewayCall) {
   return run
 })
 
-/** Runs the guardrails of the key: from here on nobody sees what they took out. */
-const guardInput = Effect.fnUntraced(function* (line: Line, run: Run, guardrails: Guardrails) {
-  const guarded = yield* Effect.tapError(InputGuard.guard(guardrails, run.call.request, line.moderation), ({ rule }) =>
-    Effect.sync(() => {
-      run.flags.add(`${rule}.blocked`)
-      run.status = 403
-    })
-  )
-  run.call = { ...run.call, request: guarded.request }
-  for (const flag of guarded.flags) run.flags.add(flag)
-})
-
-/** Resolves, checks and holds: what is let through has its money set aside. */
-const admit = Effect.fnUntraced(function* (line: Line, run: Run) {
-  if (run.call.caller.guardrails !== undefined) yield* guardInput(line, run, run.call.caller.guardrails)
+/** Resolves and checks: who is let through may be answered. */
+const check = Effect.fnUntraced(function* (line: Line, run: Run) {
   const { caller, request } = run.call
   const { candidates, routing } = yield* line.resolution.resolve(request)
   run.routing = routing
@@ -216,6 +201,12 @@ const admit = Effect.fnUntraced(function* (line: Line, run: Run) {
     yield* line.trials.admit(caller.accountId)
   }
   if (caller.maxRequests !== null) yield* line.caps.admit(caller)
+  return candidates
+})
+
+/** Sets the money of a request aside. */
+const hold = Effect.fnUntraced(function* (line: Line, run: Run, candidates: Arr.NonEmptyReadonlyArray<Candidate>) {
+  const { caller, request } = run.call
   const { amount, minimum, prompt } = priceRoute(request, candidates)
   const wanted = { accountId: caller.accountId, rid: run.call.rid, amount, minimum, dailyUsd: caller.limits.dailyUsd }
   const onAbandoned = (exit: Exit.Exit<unknown, unknown>) => abandoned(run, exit, line.lifecycle.state() === "draining")
@@ -226,10 +217,39 @@ const admit = Effect.fnUntraced(function* (line: Line, run: Run) {
   const clamped = request.maxTokens === null && charge.held < amount
   const maxTokens = (candidate: Candidate): number | null =>
     clamped ? Math.min(maxOutputOf(candidate), Pricing.affordableOutput(candidate.pricing, charge.held, prompt)) : null
-  return { charge, failover: { request, candidates, maxTokens, log: run.log } }
+  return { charge, clamped, failover: { request, candidates, maxTokens, log: run.log } }
 })
 
-const admitNoted = (line: Line, run: Run) => Effect.tapError(admit(line, run), (error) => Effect.sync(() => note(run)(error)))
+/** An answer that the caches have; null when none was asked for. */
+const lookUp = (line: Line, run: Run, candidates: Arr.NonEmptyReadonlyArray<Candidate>) => {
+  const { cache, caller, request } = run.call
+  if (request.operation === "transcription" || !line.cache.isWanted({ request: cache ?? null, key: caller.cache }))
+    return Effect.succeed(null)
+  const models = [...new Set(candidates.map((candidate) => candidate.model.id))]
+  return line.cache.lookup({ accountId: caller.accountId, request, models })
+}
+
+/** Gives a kept answer, which costs nothing. */
+const replay = (run: Run, candidates: Arr.NonEmptyReadonlyArray<Candidate>, { events, model, provider }: CachedAnswer) => {
+  const same = candidates.filter((candidate) => candidate.model.id === model)
+  const candidate = same.find((other) => other.provider === provider) ?? { ...(same[0] ?? candidates[0]), provider }
+  run.outcome = "cached"
+  run.status = 200
+  run.candidate = candidate
+  run.meter.feed(events)
+  return { candidate, cost: Money.zero, routing: run.routing, cache: "hit" as const }
+}
+
+/** Keeps an answer that is whole, and that no want of money has cut. */
+const remember = (found: Lookup | null, run: Run, clamped: boolean, candidate: Candidate, events: ReadonlyArray<InferenceEvent>) =>
+  found?._tag !== "Miss" || clamped || !isWhole(events, run.call.request.choices)
+    ? Effect.void
+    : found.store({ model: candidate.model.id, provider: candidate.provider, events })
+
+const cacheState = (found: Lookup | null): CacheState => (found === null ? "bypass" : "miss")
+
+const noted = <A, R>(run: Run, effect: Effect.Effect<A, GatewayError, R>) =>
+  Effect.tapError(effect, (error) => Effect.sync(() => note(run)(error)))
 
 /** Writes down what a failure is answered with. */
 const note = (run: Run) => (error: GatewayError) => {
@@ -255,7 +275,10 @@ const settle = (run: Run, charge: Charge.Charge, candidate: Candidate) => {
 
 const answer = Effect.fnUntraced(function* (line: Line, call: GatewayCall) {
   const run = yield* begin(line, call)
-  const admitted = yield* admitNoted(line, run)
+  const candidates = yield* noted(run, check(line, run))
+  const found = yield* lookUp(line, run, candidates)
+  if (found?._tag === "Hit") return { ...replay(run, candidates, found.answer), events: found.answer.events, usage: run.meter.usage() }
+  const admitted = yield* noted(run, hold(line, run, candidates))
   const { charge } = admitted
   const { candidate, events } = yield* line.failover.send(admitted.failover).pipe(
     Effect.flatMap((sent) =>
@@ -270,15 +293,22 @@ const answer = Effect.fnUntraced(function* (line: Line, call: GatewayCall) {
   )
   run.meter.feed(events)
   const end = yield* settle(run, charge, candidate)
-  const rule = call.caller.guardrails?.output
-  const passed = rule === undefined ? events : OutputGuard.whole(rule, run.flags, events)
-  return { candidate, events: passed, usage: end.usage, cost: end.cost, routing: run.routing, flags: [...run.flags] }
+  yield* remember(found, run, admitted.clamped, candidate, events)
+  return { candidate, events, usage: end.usage, cost: end.cost, routing: run.routing, cache: cacheState(found) }
 })
 
 const stream = Effect.fnUntraced(function* (line: Line, call: GatewayCall) {
   const run = yield* begin(line, call)
-  const admitted = yield* admitNoted(line, run)
+  const candidates = yield* noted(run, check(line, run))
+  const found = yield* lookUp(line, run, candidates)
+  if (found?._tag === "Hit") {
+    run.firstChunkAt = yield* Clock.currentTimeMillis
+    const events = Stream.rechunk(Stream.fromArray(inPieces(found.answer.events)), 1)
+    return { ...replay(run, candidates, found.answer), events, usage: () => run.meter.usage() }
+  }
+  const admitted = yield* noted(run, hold(line, run, candidates))
   const { charge } = admitted
+  const kept: Array<InferenceEvent> = []
   const opened = yield* line.failover.stream(admitted.failover).pipe(Effect.catch(refuse(run, charge)))
   run.candidate = opened.candidate
   run.firstChunkAt = yield* Clock.currentTimeMillis
@@ -287,18 +317,23 @@ const stream = Effect.fnUntraced(function* (line: Line, call: GatewayCall) {
     run.status = 502
     return Stream.fromEffect(Effect.andThen(charge.end(refund(run, error.message)), Effect.fail(error)))
   }
+  const finish = () => {
+    const last = run.log.current ?? opened.candidate
+    return Effect.andThen(settle(run, charge, last), remember(found, run, admitted.clamped, last, kept))
+  }
   const events = opened.events.pipe(
     JsonMode.checkStream(call.request, opened.candidate.provider),
     Stream.mapArray((batches) => {
-      for (const batch of batches) run.meter.feed(batch)
+      for (const batch of batches) {
+        run.meter.feed(batch)
+        if (found !== null) kept.push(...batch)
+      }
       return batches
     }),
     Stream.catch(failed),
-    Stream.concat(Stream.drain(Stream.fromEffect(Effect.suspend(() => settle(run, charge, run.log.current ?? opened.candidate)))))
+    Stream.concat(Stream.drain(Stream.fromEffect(Effect.suspend(finish))))
   )
-  const rule = call.caller.guardrails?.output
-  const passed = rule === undefined ? events : events.pipe(OutputGuard.stream(rule, run.flags))
-  return { candidate: opened.candidate, events: passed, usage: () => run.meter.usage(), routing: run.routing, flags: [...run.flags] }
+  return { candidate: opened.candidate, events, usage: () => run.meter.usage(), routing: run.routing, cache: cacheState(found) }
 })
 
 /** What is owed for what was metered, at the price of the provider that answered. */
@@ -354,7 +389,6 @@ const toOutcome = (run: Run, now: number): Outcome => ({
   usage: run.meter.usage(),
   cost: run.cost,
   outcome: run.outcome,
-  flags: [...run.flags],
   status: run.status,
   startedAt: run.startedAt,
   endedAt: now,

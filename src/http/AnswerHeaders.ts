@@ -1,8 +1,9 @@
 /**
- * What an answer to an inference request says of itself.
+ * What an answer to an inference request says of itself, and what a request asks of it.
  *
  * @since 0.1.0
  */
+import type { CacheMode } from "../../schemas/Account.ts"
 import type { GatewayAnswer, GatewayStream } from "../Gateway.ts"
 import type { Routing } from "../routing/RouterDecision.ts"
 
@@ -15,10 +16,16 @@ const routed = (routing: Routing): Record<string, string> => ({
 })
 
 /** Who answered, and what chose the model where a router did. @category formatting @since 0.1.0 */
-export const answerHeaders = ({ candidate, flags, routing }: GatewayAnswer | GatewayStream): Record<string, string> => ({
+export const answerHeaders = ({ cache, candidate, routing }: GatewayAnswer | GatewayStream): Record<string, string> => ({
   "x-sluice-provider": candidate.provider,
   "x-sluice-model": candidate.model.id,
-  "x-sluice-cache": "bypass",
-  ...(flags.length === 0 ? {} : { "x-sluice-guardrail": flags.join(", ") }),
+  "x-sluice-cache": cache,
   ...(routing === null ? {} : routed(routing))
 })
+
+/** What a request says of the response cache: `x-sluice-cache`, and `cache-control: no-store`, which wins. @category accessors @since 0.1.0 */
+export const cacheWish = (headers: Readonly<Record<string, string | undefined>>): CacheMode | null => {
+  if (headers["cache-control"]?.toLowerCase().includes("no-store") === true) return "off"
+  const wish = headers["x-sluice-cache"]?.trim().toLowerCase()
+  return wish === "on" || wish === "off" ? wish : null
+}

@@ -18,7 +18,7 @@ import { Idempotency } from "../ledger/Idempotency.ts"
 import * as Pricing from "../ledger/Pricing.ts"
 import { KeyLimits } from "../limits/KeyLimits.ts"
 import { customer, customerOrNobody } from "./Access.ts"
-import { answerHeaders } from "./AnswerHeaders.ts"
+import { answerHeaders, cacheWish } from "./AnswerHeaders.ts"
 import * as ApiError from "./ApiError.ts"
 import type { IpGate } from "./IpGate.ts"
 import { KeepAlive } from "./KeepAlive.ts"
@@ -62,7 +62,8 @@ const whole = Effect.fnUntraced(function* (gateway: Gateway["Service"], exchange
   const { call, count, edge, headers, keeping } = exchange
   const answer = yield* gateway.answer(call)
   const { candidate, cost, events, usage } = answer
-  count(totalTokens(usage))
+  // What was kept costs nothing, and nothing of the limits.
+  count(answer.cache === "hit" ? 0 : totalTokens(usage))
   const { body, contentType } = edge.encodeAnswer(
     events,
     factsOf(exchange, candidate.model.id, () => usage)
@@ -97,7 +98,7 @@ const streamed = Effect.fnUntraced(function* (gateway: Gateway["Service"], excha
       const last = encoder.encode(out.error(ApiError.fromProvider(error)))
       return Stream.fromEffect(Effect.as(keeping.failed, last))
     }),
-    Stream.ensuring(Effect.sync(() => count(totalTokens(opened.usage()))))
+    Stream.ensuring(Effect.sync(() => count(opened.cache === "hit" ? 0 : totalTokens(opened.usage()))))
   )
   return HttpServerResponse.stream(body, { contentType: EVENT_STREAM, headers: { ...headers, ...about } })
 })
@@ -153,7 +154,7 @@ export const make = Effect.gen(function* () {
     const refuse = (error: ApiError.ApiError) =>
       Effect.as(keeping.failed, HttpServerResponse.setHeaders(edge.refuse(error, clientId ?? id), headers))
     if (refused !== null) return yield* refuse(refused)
-    const call = { caller, request, rid: keeping.rid, clientRequestId: clientId, statusOf }
+    const call = { caller, request, rid: keeping.rid, clientRequestId: clientId, statusOf, cache: cacheWish(http.headers) }
     const exchange: Exchange = { edge, http, call, keeping, requestId: id, createdAt: Math.floor(now / 1_000), headers, count }
     const answer = request.stream ? streamed(gateway, exchange) : whole(gateway, exchange)
     return yield* Effect.catch(answer, (error) => {

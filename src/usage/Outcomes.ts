@@ -29,8 +29,6 @@ export interface Outcome {
   readonly usage: Usage
   readonly cost: Money.Money
   readonly outcome: "ok" | "cached" | "cancelled" | "rejected" | "refunded"
-  /** What guardrails found: `pii.email`, `injection`, `output.topic`, … */
-  readonly flags?: ReadonlyArray<string>
   readonly status: number
   readonly startedAt: number
   readonly endedAt: number
@@ -134,7 +132,6 @@ const toRow = (outcome: Outcome): RequestRow => ({
   status: outcome.status,
   outcome: outcome.outcome,
   routing: outcome.routing === null ? null : { ...outcome.routing },
-  ...(outcome.flags === undefined || outcome.flags.length === 0 ? {} : { guardrails: outcome.flags }),
   stream: outcome.request.stream,
   created_at: new Date(outcome.startedAt).toISOString()
 })

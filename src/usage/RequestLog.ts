@@ -40,8 +40,6 @@ export const RequestRow = Schema.Struct({
   outcome: Schema.Literals(["ok", "cached", "cancelled", "rejected", "refunded", "lost"]),
   /** What a router decided, and why; null where the caller named the model. */
   routing: Schema.NullOr(Schema.Record(Schema.String, Schema.Json)),
-  /** What guardrails found, where they found something. */
-  guardrails: Schema.optionalKey(Schema.Array(Schema.String)),
   stream: Schema.Boolean,
   created_at: Schema.String
 })
