@@ -3,7 +3,7 @@
  *
  * @since 0.1.0
  */
-import { Cause, Context, Effect, Layer } from "effect"
+import { Cause, Context, Effect, Layer, type Scope } from "effect"
 import { SecureRandom } from "effect/crypto"
 import { HttpRouter, HttpServerError, HttpServerRequest, HttpServerResponse } from "effect/http"
 import { HttpApiBuilder, HttpApiError, HttpApiScalar } from "effect/http-api"
@@ -90,6 +90,7 @@ export const wrap = <E, R>(app: Effect.Effect<HttpServerResponse.HttpServerRespo
     const random = yield* SecureRandom.SecureRandom
     const lifecycle = yield* Lifecycle
     const identity = yield* Identity
+    const inference = InferenceRoutes.byUrl(yield* InferenceRoutes.InferenceHandlers)
     const gate = Context.make(IpGate, yield* IpGate).pipe(
       Context.add(TrustedProxies, yield* TrustedProxies),
       Context.add(AuditLog, yield* AuditLog)
@@ -104,6 +105,14 @@ export const wrap = <E, R>(app: Effect.Effect<HttpServerResponse.HttpServerRespo
         onFailure: (error) => Effect.succeed(refuse(request, error, id)),
         onSuccess: () => answer
       })
+    const routed = (
+      request: HttpServerRequest.HttpServerRequest,
+      id: string
+    ): Effect.Effect<HttpServerResponse.HttpServerResponse, E, R | IpGate | Scope.Scope> => {
+      const direct = request.method === "POST" ? inference.get(request.url) : undefined
+      if (direct !== undefined) return direct(request)
+      return isOpen(request.url) ? counted(request, id, app) : app
+    }
     return Effect.gen(function* () {
       const request = yield* HttpServerRequest.HttpServerRequest
       const id = yield* random.uuidV7()
@@ -113,10 +122,7 @@ export const wrap = <E, R>(app: Effect.Effect<HttpServerResponse.HttpServerRespo
         lifecycle.state() === "draining" && !request.url.startsWith("/health")
           ? HttpServerResponse.setHeader(refuse(request, draining, shownId), "connection", "close")
           : yield* Effect.catchCause(
-              Effect.provideContext(
-                isOpen(request.url) ? counted(request, shownId, app) : app,
-                Context.add(gate, RequestIds, { id, clientId })
-              ),
+              Effect.provideContext(routed(request, shownId), Context.add(gate, RequestIds, { id, clientId })),
               (cause) => {
                 const error = fromCause(request, cause)
                 if (error === null) return Effect.failCause(cause)
@@ -133,7 +139,7 @@ export const wrap = <E, R>(app: Effect.Effect<HttpServerResponse.HttpServerRespo
   })
 
 /** The whole app as one effect, for `HttpServer.serve` or a web handler. @category constructors @since 0.1.0 */
-export const make = Effect.flatMap(HttpRouter.toHttpEffect(routes), wrap)
+export const make = Effect.flatMap(HttpRouter.toHttpEffect(routes), wrap).pipe(Effect.provide(InferenceRoutes.InferenceHandlers.layer))
 
 /** The gateway's app as a service, so that other programs can mount it. @category services @since 0.1.0 */
 export class App extends Context.Service<App, Effect.Success<typeof make>>()("sluice/http/App") {
