@@ -3,7 +3,7 @@
  *
  * @since 0.1.0
  */
-import { Cause, Context, Effect, Layer, type Scope } from "effect"
+import { Cause, Context, Effect, Layer, Option, Scope, Tracer } from "effect"
 import { SecureRandom } from "effect/crypto"
 import { HttpRouter, HttpServerError, HttpServerRequest, HttpServerResponse } from "effect/http"
 import { HttpApiBuilder, HttpApiError, HttpApiScalar } from "effect/http-api"
@@ -79,6 +79,19 @@ const isOpen = (url: string): boolean => openRoutes.some((route) => url.startsWi
 const draining = ApiError.make(503, "SERVICE_UNAVAILABLE", "The server is shutting down. Try again.")
 
 /**
+ * Runs a handler over what the server was built with, the few things of one request laid over it: that costs less than to merge
+ * what a route was built with into the context of each request.
+ */
+const overBuilt =
+  (built: Context.Context<IpGate>) =>
+  (handler: InferenceRoutes.InferenceHandler, request: HttpServerRequest.HttpServerRequest, ids: RequestIds) =>
+    Effect.updateContext(handler(request), (input: Context.Context<Scope.Scope>) => {
+      const over = Context.add(Context.add(built, Scope.Scope, Context.get(input, Scope.Scope)), RequestIds, ids)
+      const span = Context.getOption(input, Tracer.ParentSpan)
+      return Option.isSome(span) ? Context.add(over, Tracer.ParentSpan, span.value) : over
+    })
+
+/**
  * Wraps an app in what every answer has: `x-request-id`, `x-sluice-request-id`, and an error of the usual shape for
  * whatever no route has answered.
  *
@@ -105,13 +118,15 @@ export const wrap = <E, R>(app: Effect.Effect<HttpServerResponse.HttpServerRespo
         onFailure: (error) => Effect.succeed(refuse(request, error, id)),
         onSuccess: () => answer
       })
+    const direct = overBuilt(Context.merge(yield* Effect.context<never>(), gate))
     const routed = (
       request: HttpServerRequest.HttpServerRequest,
-      id: string
-    ): Effect.Effect<HttpServerResponse.HttpServerResponse, E, R | IpGate | Scope.Scope> => {
-      const direct = request.method === "POST" ? inference.get(request.url) : undefined
-      if (direct !== undefined) return direct(request)
-      return isOpen(request.url) ? counted(request, id, app) : app
+      ids: RequestIds,
+      shownId: string
+    ): Effect.Effect<HttpServerResponse.HttpServerResponse, E, Exclude<R, IpGate | AuditLog> | Scope.Scope> => {
+      const handler = request.method === "POST" ? inference.get(request.url) : undefined
+      if (handler !== undefined) return direct(handler, request, ids)
+      return Effect.provideContext(isOpen(request.url) ? counted(request, shownId, app) : app, Context.add(gate, RequestIds, ids))
     }
     return Effect.gen(function* () {
       const request = yield* HttpServerRequest.HttpServerRequest
@@ -121,18 +136,15 @@ export const wrap = <E, R>(app: Effect.Effect<HttpServerResponse.HttpServerRespo
       const answer =
         lifecycle.state() === "draining" && !request.url.startsWith("/health")
           ? HttpServerResponse.setHeader(refuse(request, draining, shownId), "connection", "close")
-          : yield* Effect.catchCause(
-              Effect.provideContext(routed(request, shownId), Context.add(gate, RequestIds, { id, clientId })),
-              (cause) => {
-                const error = fromCause(request, cause)
-                if (error === null) return Effect.failCause(cause)
-                const response = refuse(request, error, shownId)
-                if (error.code === "ENDPOINT_NOT_FOUND" && !isOpen(request.url)) return counted(request, shownId, Effect.succeed(response))
-                return error === ApiError.internal
-                  ? Effect.as(Effect.logError("A request failed by a defect", cause), response)
-                  : Effect.succeed(response)
-              }
-            )
+          : yield* Effect.catchCause(routed(request, { id, clientId }, shownId), (cause) => {
+              const error = fromCause(request, cause)
+              if (error === null) return Effect.failCause(cause)
+              const response = refuse(request, error, shownId)
+              if (error.code === "ENDPOINT_NOT_FOUND" && !isOpen(request.url)) return counted(request, shownId, Effect.succeed(response))
+              return error === ApiError.internal
+                ? Effect.as(Effect.logError("A request failed by a defect", cause), response)
+                : Effect.succeed(response)
+            })
       const ids = { "x-request-id": shownId, "x-sluice-request-id": id }
       return HttpServerResponse.setHeaders(answer, isAnthropic(request) ? { ...ids, "request-id": shownId } : ids)
     })
