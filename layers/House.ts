@@ -58,6 +58,7 @@ import { ProviderAdapters } from "../src/providers/ProviderAdapters.ts"
 import { ProviderRegistry } from "../src/providers/ProviderRegistry.ts"
 import { Outcomes } from "../src/usage/Outcomes.ts"
 import { RequestLog } from "../src/usage/RequestLog.ts"
+import { UsageReports } from "../src/usage/UsageReports.ts"
 import * as GoogleTokens from "./GoogleTokens.ts"
 import * as JoseIdentityTokens from "./JoseIdentityTokens.ts"
 import * as MailChecker from "./MailChecker.ts"
@@ -134,7 +135,9 @@ export const services = (settings: Settings, secrets: Secrets, ledgerOptions: Co
   const limits = Layer.mergeAll(KeyLimits.layer, AttemptLimits.layer, IpLimits.layer({ perMinute: settings.ipLimitPerMinute })).pipe(
     Layer.provideMerge(VelocityMode.layer)
   )
-  const outcomes = Outcomes.layer.pipe(Layer.provideMerge(RequestLog.layer))
+  const outcomes = Layer.mergeAll(Outcomes.layer, UsageReports.layer).pipe(
+    Layer.provideMerge(RequestLog.layer({ retentionDays: settings.requestLogRetentionDays }))
+  )
   const answers = AnswerCache.layer({ byDefault: settings.responseCache, semantic: settings.semanticCache }).pipe(
     Layer.provide([ResponseCache.layer, SemanticCache.layer.pipe(Layer.provide(Embedder.layerHashed))])
   )

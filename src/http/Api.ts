@@ -14,6 +14,7 @@ import { AuthApi } from "./AuthApi.ts"
 import { CatalogApi } from "./CatalogApi.ts"
 import { InferenceApi } from "./InferenceApi.ts"
 import { KeysApi } from "./KeysApi.ts"
+import { UsageApi } from "./UsageApi.ts"
 import { WebhookApi } from "./WebhookApi.ts"
 
 /** `POST /admin/users`. @category schemas @since 0.1.0 */
@@ -39,18 +40,7 @@ const Account = HttpApiGroup.make("account").add(
     success: EncodedBalance,
     error: failures
   }),
-  HttpApiEndpoint.get("entries", "/v1/credits/entries", { query: PageQuery, success: listOf(LedgerEntry), error: failures }),
-  HttpApiEndpoint.get("requests", "/v1/requests", {
-    query: {
-      ...PageQuery,
-      model: Schema.optional(Schema.String),
-      provider: Schema.optional(Schema.String),
-      outcome: Schema.optional(Schema.String)
-    },
-    success: listOf(Row),
-    error: failures
-  }),
-  HttpApiEndpoint.get("request", "/v1/requests/:id", { params: ById, ...json })
+  HttpApiEndpoint.get("entries", "/v1/credits/entries", { query: PageQuery, success: listOf(LedgerEntry), error: failures })
 )
 
 const Operator = HttpApiGroup.make("operator").add(
@@ -87,5 +77,5 @@ const Operations = HttpApiGroup.make("operations").add(
 
 /** @category models @since 0.1.0 */
 export const Api = HttpApi.make("sluice")
-  .add(InferenceApi, CatalogApi, AuthApi, Account, KeysApi, Operator, AdministrationApi, Operations, WebhookApi)
+  .add(InferenceApi, CatalogApi, AuthApi, Account, KeysApi, Operator, AdministrationApi, Operations, UsageApi, WebhookApi)
   .annotateMerge(OpenApi.annotations({ title: "Sluice", description: "An AI inference gateway: one key, every model, one bill." }))

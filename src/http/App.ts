@@ -24,6 +24,7 @@ import * as KeyRoutes from "./KeyRoutes.ts"
 import * as OperationsRoutes from "./OperationsRoutes.ts"
 import * as OperatorRoutes from "./OperatorRoutes.ts"
 import { clientRequestId, RequestIds, TrustedProxies } from "./RequestContext.ts"
+import * as UsageRoutes from "./UsageRoutes.ts"
 import * as WebhookRoutes from "./WebhookRoutes.ts"
 
 /** The routes, to be mounted in any Effect HTTP server; `/openapi.json` and `/docs` among them. @category layers @since 0.1.0 */
@@ -38,6 +39,7 @@ export const routes = Layer.mergeAll(
       KeyRoutes.layer,
       OperatorRoutes.layer,
       OperationsRoutes.layer,
+      UsageRoutes.layer,
       WebhookRoutes.layer
     ])
   ),

@@ -57,7 +57,7 @@ export const layer = HttpApiBuilder.group(
       )
 
     const changeMe = Effect.fnUntraced(function* (request: HttpServerRequest.HttpServerRequest) {
-      const { accountId } = yield* account(identity, request, "webhooks:manage")
+      const { accountId } = yield* account(identity, request, "users:update")
       const { low_balance_usd: wanted } = yield* readMe(request)
       const threshold = yield* wanted === undefined
         ? Effect.mapError(alerts.threshold(accountId), unavailable)

@@ -13,7 +13,8 @@ import * as Money from "../../schemas/Money.ts"
 import type { Usage } from "../../schemas/Usage.ts"
 import type { Attempt } from "../providers/AttemptLog.ts"
 import type { Routing } from "../routing/RouterDecision.ts"
-import { RequestLog, type RequestRow } from "./RequestLog.ts"
+import type { RequestRecord } from "./RequestBook.ts"
+import { RequestLog } from "./RequestLog.ts"
 
 /** How one request ended. Times are epoch milliseconds. @category models @since 0.1.0 */
 export interface Outcome {
@@ -86,7 +87,8 @@ export class Outcomes extends Context.Service<
     Effect.gen(function* () {
       const log = yield* RequestLog
       const listeners = new Set<(outcome: Outcome) => Effect.Effect<void>>([
-        (outcome) => log.record(outcome.caller.accountId, toRow(outcome)),
+        // Nobody known has no account that could ask for its rows.
+        (outcome) => (outcome.caller.isAnonymous ? Effect.void : log.record(toRecord(outcome))),
         measure
       ])
       const failed = (cause: Cause.Cause<never>) => Effect.logError("A listener of outcomes failed", cause)
@@ -104,11 +106,12 @@ export class Outcomes extends Context.Service<
   )
 }
 
-const toRow = (outcome: Outcome): RequestRow => ({
+const toRecord = (outcome: Outcome): RequestRecord => ({
+  account: outcome.caller.accountId,
   id: outcome.rid,
-  client_request_id: outcome.clientRequestId,
-  key_id: outcome.caller.keyId,
-  requested_model: outcome.request.model,
+  keyId: outcome.caller.keyId,
+  clientRequestId: outcome.clientRequestId,
+  requestedModel: outcome.request.model,
   model: outcome.candidate?.model.id ?? null,
   provider: outcome.candidate?.provider ?? null,
   attempts: outcome.attempts.map((attempt) => ({
@@ -125,13 +128,13 @@ const toRow = (outcome: Outcome): RequestRow => ({
     output: outcome.usage.output,
     reasoning: outcome.usage.reasoning
   },
-  usage_source: outcome.usage.source,
-  cost_usd: Money.toUsd(outcome.cost),
-  latency_ms: outcome.endedAt - outcome.startedAt,
-  time_to_first_chunk_ms: outcome.timeToFirstChunkMs,
+  usageSource: outcome.usage.source,
+  cost: outcome.cost,
+  startedAt: outcome.startedAt,
+  latencyMs: outcome.endedAt - outcome.startedAt,
+  firstChunkMs: outcome.timeToFirstChunkMs,
   status: outcome.status,
   outcome: outcome.outcome,
-  routing: outcome.routing === null ? null : { ...outcome.routing },
-  stream: outcome.request.stream,
-  created_at: new Date(outcome.startedAt).toISOString()
+  details: { routing: outcome.routing === null ? null : { ...outcome.routing } },
+  stream: outcome.request.stream
 })
