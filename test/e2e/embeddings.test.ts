@@ -164,6 +164,44 @@ describe("embeddings", () => {
   })
 })
 
+describe("Google's models", () => {
+  it("embed through OpenAI's client, charged by an estimate as nobody counts", async () => {
+    const customer = await rich()
+    const { data, response } = await openAi(our.server, customer.key)
+      .embeddings.create({ model: "gemini-embedding-001", input: ["x".repeat(40), "y".repeat(40)], dimensions: 2 })
+      .withResponse()
+    assert.deepStrictEqual(
+      data.data.map(({ embedding }) => embedding),
+      [
+        [0, 0.25],
+        [1, 1.25]
+      ]
+    )
+    assert.strictEqual(response.headers.get("x-sluice-provider"), "google-ai-studio")
+    await assertCharged(our.server, customer, response.headers, "0.000003", "1")
+    assert.match(our.mock.calls()[0]?.path ?? "", /\/models\/gemini-embedding-001:batchEmbedContents$/)
+  })
+
+  it("take no tokens: 400 that names the field, and nobody is asked", async () => {
+    const customer = await rich()
+    const { body, status } = await embed(customer, { model: "gemini-embedding-001", input: [1, 2, 3] })
+    assert.strictEqual(status, 400)
+    assert.strictEqual(body.error.param, "input")
+    assert.strictEqual(our.mock.calls().length, 0)
+    await assertUncharged(our.server, customer, "1", null)
+  })
+
+  it("draw: Imagen by prediction", async () => {
+    const customer = await rich()
+    const { data, response } = await openAi(our.server, customer.key)
+      .images.generate({ model: "google/imagen-4.0-generate-001", prompt: "a house", n: 2 })
+      .withResponse()
+    assert.strictEqual(data.data?.length, 2)
+    await assertCharged(our.server, customer, response.headers, "0.08", "1")
+    assert.match(our.mock.calls()[0]?.path ?? "", /imagen-4\.0-generate-001:predict$/)
+  })
+})
+
 describe("the sandbox", () => {
   it("embeds, draws and hears without any provider, priced", async () => {
     const customer = await rich()
