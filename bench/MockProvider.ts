@@ -201,7 +201,7 @@ export const startMockProvider = async (options: { readonly port?: number } = {}
   const handle = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
     const path = request.url ?? "/"
     if (path.startsWith("/__")) return control(request, response)
-    if (request.method === "GET" && path.endsWith("/models")) {
+    if (request.method === "GET") {
       response.writeHead(200, { "content-type": "application/json" })
       return void response.end(JSON.stringify({ object: "list", data: [{ id: "gpt-4o", object: "model" }] }))
     }

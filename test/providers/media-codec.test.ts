@@ -108,6 +108,26 @@ describe("OpenAI's codec of embeddings, images and transcriptions", () => {
     assert.strictEqual(form.get("response_format"), "verbose_json")
   })
 
+  it("a prompt that guardrails rewrote goes on as they left it", async () => {
+    const asked = call("openai", "whisper-1", {
+      operation: "transcription",
+      body: { prompt: "write to [REDACTED]" },
+      audio: {
+        file: new Uint8Array(3),
+        fileName: "a.mp3",
+        contentType: "audio/mpeg",
+        fields: [["prompt", "write to Ann"]],
+        format: "json",
+        seconds: 6,
+        boundary: "sluice-1"
+      }
+    })
+    const encoded = OpenAiMediaCodec.encodeRequest(asked)
+    if (encoded === null || typeof encoded.body === "string") throw new Error("no form")
+    const form = await new Response(new Uint8Array(encoded.body), { headers: { "content-type": encoded.contentType } }).formData()
+    assert.strictEqual(form.get("prompt"), "write to [REDACTED]")
+  })
+
   it("says how an answer is not one", () => {
     const asked = call("openai", "m", { operation: "embeddings", body: { input: ["a", "b"] } })
     const fault = (text: string) => OpenAiMediaCodec.decodeAnswer(asked, text).fault?.fault

@@ -64,7 +64,8 @@ const encodeForm = (call: ProviderCall, audio: AudioUpload): Uint8Array => {
   const fields: ReadonlyArray<readonly [string, string]> = [
     ["model", call.nativeId],
     ["response_format", askedFormat(call, audio)],
-    ...audio.fields
+    // The prompt as guardrails left it.
+    ...audio.fields.map(([name, value]) => [name, (name === "prompt" ? Json.string(call.request.body["prompt"]) : null) ?? value] as const)
   ]
   const before = fields.map(
     ([name, value]) => `--${audio.boundary}\r\ncontent-disposition: form-data; name="${quoted(name)}"\r\n\r\n${value}\r\n`
