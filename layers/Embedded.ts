@@ -6,6 +6,7 @@
 import { join } from "node:path"
 import { Effect, Layer } from "effect"
 import { CounterStore } from "../src/limits/CounterStore.ts"
+import { BreakerStore } from "../src/providers/BreakerStore.ts"
 import { Broadcast } from "../src/replicas/Broadcast.ts"
 import * as DirectoryLock from "./DirectoryLock.ts"
 import * as ElapsedTime from "./ElapsedTime.ts"
@@ -31,6 +32,6 @@ export const services = (settings: Settings, secrets: Secrets) => {
   const database = Layer.unwrap(Effect.map(DirectoryLock.acquire(settings.dataDir), () => PGlite.layer(join(settings.dataDir, "postgres"))))
   return House.services(settings, secrets, ledger).pipe(
     Layer.provideMerge(database),
-    Layer.provideMerge(Layer.mergeAll(CounterStore.layerMemory({ size: COUNTERS }), Broadcast.layerMemory))
+    Layer.provideMerge(Layer.mergeAll(CounterStore.layerMemory({ size: COUNTERS }), BreakerStore.layerMemory, Broadcast.layerMemory))
   )
 }

@@ -4,7 +4,7 @@
  * @since 0.1.0
  */
 import { Effect, Layer } from "effect"
-import { Digest, SecureRandom } from "effect/crypto"
+import { Digest } from "effect/crypto"
 import { Purchases } from "../src/billing/Purchases.ts"
 import { StripeInbox } from "../src/billing/StripeInbox.ts"
 import { AnswerCache } from "../src/caches/AnswerCache.ts"
@@ -24,6 +24,7 @@ import * as LimitAlerts from "../src/events/LimitAlerts.ts"
 import { WebhookDispatcher } from "../src/events/WebhookDispatcher.ts"
 import { Webhooks } from "../src/events/Webhooks.ts"
 import { Gateway } from "../src/Gateway.ts"
+import { Moderation } from "../src/guardrails/Moderation.ts"
 import { Lifecycle } from "../src/health/Lifecycle.ts"
 import { AnonymousInference } from "../src/http/Access.ts"
 import { App } from "../src/http/App.ts"
@@ -62,6 +63,7 @@ import { UsageReports } from "../src/usage/UsageReports.ts"
 import * as GoogleTokens from "./GoogleTokens.ts"
 import * as JoseIdentityTokens from "./JoseIdentityTokens.ts"
 import * as MailChecker from "./MailChecker.ts"
+import * as ModerationEndpoint from "./ModerationEndpoint.ts"
 import * as NodeCrypto from "./NodeCrypto.ts"
 import * as PasswordKdf from "./PasswordKdf.ts"
 import type { Secrets } from "./Secrets.ts"
@@ -115,11 +117,11 @@ const people = (settings: Settings, secrets: Secrets) => {
   )
 }
 
-/** Every service of the gateway; needs a database (`SqlClient`), a `CounterStore` and a `Broadcast`. @category layers @since 0.1.0 */
+/** Every service of the gateway; needs a database (`SqlClient`), a `CounterStore`, a `BreakerStore` and a `Broadcast`. @category layers @since 0.1.0 */
 export const services = (settings: Settings, secrets: Secrets, ledgerOptions: CommitterOptions) => {
   const registry = ProviderRegistry.layer(settings.providers)
   const catalog = Catalog.layer.pipe(Layer.provideMerge(registry))
-  const breakers = Breakers.layer({ failures: settings.breakerFailures, recoveryMs: settings.breakerRecoveryMs })
+  const breakers = Breakers.layerShared({ failures: settings.breakerFailures, recoveryMs: settings.breakerRecoveryMs })
   const transport = UndiciTransport.layer({ firstByteTimeoutMs: settings.firstByteTimeoutMs, idleTimeoutMs: settings.idleTimeoutMs })
   const failover = Failover.layer.pipe(
     Layer.provideMerge(breakers),
@@ -135,6 +137,7 @@ export const services = (settings: Settings, secrets: Secrets, ledgerOptions: Co
   const limits = Layer.mergeAll(KeyLimits.layer, AttemptLimits.layer, IpLimits.layer({ perMinute: settings.ipLimitPerMinute })).pipe(
     Layer.provideMerge(VelocityMode.layer)
   )
+  const moderation = settings.moderation === null ? Moderation.layerNone : ModerationEndpoint.layer(settings.moderation)
   const outcomes = Layer.mergeAll(Outcomes.layer, UsageReports.layer).pipe(
     Layer.provideMerge(RequestLog.layer({ retentionDays: settings.requestLogRetentionDays }))
   )
@@ -148,10 +151,10 @@ export const services = (settings: Settings, secrets: Secrets, ledgerOptions: Co
     Layer.provideMerge(Layer.mergeAll(Resolution.layer, answers)),
     Layer.provideMerge(Layer.mergeAll(CatalogListing.layer, sync)),
     Layer.provideMerge(events(settings, secrets)),
-    Layer.provideMerge(Layer.mergeAll(failover, outcomes, limits, Idempotency.layer, billing)),
+    Layer.provideMerge(Layer.mergeAll(failover, outcomes, limits, moderation, Idempotency.layer, billing)),
     Layer.provideMerge(identity),
     Layer.provideMerge(ledger),
-    Layer.provideMerge(Layer.mergeAll(Lifecycle.layer, SecureRandom.layerWebCrypto, Digest.layerWebCrypto)),
+    Layer.provideMerge(Layer.mergeAll(Lifecycle.layer, NodeCrypto.random, Digest.layerWebCrypto)),
     Layer.provideMerge(Migrations.layer)
   )
 }

@@ -4,9 +4,9 @@
  * @since 0.1.0
  */
 import { randomUUID } from "node:crypto"
-import { Effect, Layer, Redacted } from "effect"
-import { Redis } from "ioredis"
+import { Effect, Layer, type Redacted } from "effect"
 import { Broadcast, makeListeners } from "../src/replicas/Broadcast.ts"
+import * as RedisConnection from "./RedisConnection.ts"
 
 /** @category models @since 0.1.0 */
 export interface RedisBroadcastOptions {
@@ -18,24 +18,6 @@ export interface RedisBroadcastOptions {
 /** One Redis channel for all of ours: who subscribes later needs no round trip, and a gap is a gap of everything. */
 const CHANNEL = "sluice:broadcast"
 
-const connection = (url: Redacted.Redacted) =>
-  Effect.acquireRelease(
-    Effect.sync(() => {
-      const redis = new Redis(Redacted.value(url), {
-        enableAutoPipelining: true,
-        enableOfflineQueue: false,
-        autoResubscribe: false,
-        connectTimeout: 2_000,
-        maxRetriesPerRequest: 0,
-        retryStrategy: (times) => Math.min(times * 50, 1_000)
-      })
-      // The connection comes back by itself, and the listeners hear of the gap.
-      redis.on("error", () => {})
-      return redis
-    }),
-    (redis) => Effect.sync(() => redis.disconnect())
-  )
-
 /** Sender, channel and message, one under the other; a message without a channel says that others were lost. */
 const decode = (text: string): { readonly from: string; readonly channel: string; readonly message: string } | null => {
   const [from, channel] = text.split("\n", 2)
@@ -45,8 +27,8 @@ const decode = (text: string): { readonly from: string; readonly channel: string
 const make = Effect.fnUntraced(function* (options: RedisBroadcastOptions) {
   const self = randomUUID()
   const listeners = makeListeners()
-  const publisher = yield* connection(options.url)
-  const subscriber = yield* connection(options.url)
+  const publisher = yield* RedisConnection.connect(options.url)
+  const subscriber = yield* RedisConnection.connect(options.url)
   let connected = false
   let unsent = false
 

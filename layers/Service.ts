@@ -6,12 +6,14 @@
 import { join } from "node:path"
 import { Layer, type Redacted } from "effect"
 import { CounterStore } from "../src/limits/CounterStore.ts"
+import { BreakerStore } from "../src/providers/BreakerStore.ts"
 import { Broadcast } from "../src/replicas/Broadcast.ts"
 import * as DirectoryLock from "./DirectoryLock.ts"
 import * as ElapsedTime from "./ElapsedTime.ts"
 import * as FileJournals from "./FileJournals.ts"
 import * as House from "./House.ts"
 import * as Postgres from "./Postgres.ts"
+import * as RedisBreakers from "./RedisBreakers.ts"
 import * as RedisBroadcast from "./RedisBroadcast.ts"
 import * as RedisCounters from "./RedisCounters.ts"
 import * as RedisStore from "./RedisStore.ts"
@@ -32,9 +34,10 @@ export const services = (settings: Settings, secrets: Secrets, databaseUrl: Reda
       ? CounterStore.layerMemory({ size: COUNTERS })
       : RedisCounters.layer({ url: settings.redisUrl, patienceMs: settings.redisTimeoutMs })
   const broadcast = settings.redisUrl === null ? Broadcast.layerMemory : RedisBroadcast.layer({ url: settings.redisUrl })
+  const breakers = settings.redisUrl === null ? BreakerStore.layerMemory : RedisBreakers.layer(settings.redisUrl)
   const store = settings.redisUrl === null ? Layer.empty : RedisStore.layer(settings.redisUrl)
   return House.services(settings, secrets, ledger).pipe(
     Layer.provideMerge(Postgres.layer({ url: databaseUrl })),
-    Layer.provideMerge(Layer.mergeAll(counters, broadcast, store))
+    Layer.provideMerge(Layer.mergeAll(counters, breakers, broadcast, store))
   )
 }

@@ -13,6 +13,14 @@ import type { ProviderSettings } from "../src/providers/ProviderRegistry.ts"
 /** A setting that cannot be used: which, what it got and what it takes. @category errors @since 0.1.0 */
 export class SettingError extends Data.TaggedError("SettingError")<{ readonly message: string }> {}
 
+/** An endpoint like OpenAI's `/v1/moderations`. @category models @since 0.1.0 */
+export interface ModerationSettings {
+  readonly url: string
+  readonly apiKey: Redacted.Redacted | null
+  readonly model: string | null
+  readonly timeoutMs: number
+}
+
 /** The middle part of keys. @category models @since 0.1.0 */
 export type Environment = "live" | "staging" | "test" | "dev"
 
@@ -48,6 +56,8 @@ export interface Settings {
   readonly ipLimitPerMinute: number | null
   /** Limits of an address for inference without a key; null: not served. */
   readonly anonymousInference: { readonly perMinute: number; readonly perDay: number } | null
+  /** The classifier that keys may ask for; null: none. */
+  readonly moderation: ModerationSettings | null
   readonly maxBodyBytes: number
   readonly maxJsonDepth: number
   readonly shutdownGraceMs: number
@@ -123,6 +133,18 @@ const anonymousInference = Effect.gen(function* () {
     perDay: yield* whole("ANONYMOUS_PER_DAY", 20, 1, 9_999)
   }
   return isOn ? limits : null
+})
+
+const moderation = Effect.gen(function* () {
+  const endpoint = yield* url("MODERATION_URL", ["http:", "https:"])
+  if (endpoint === null) return null
+  const apiKey = yield* secret("MODERATION_API_KEY")
+  return {
+    url: endpoint,
+    apiKey,
+    model: yield* raw("MODERATION_MODEL"),
+    timeoutMs: yield* whole("MODERATION_TIMEOUT_MS", 5_000, 1, 60_000)
+  }
 })
 
 const fernetKeys = Effect.flatMap(raw("KEY_ENCRYPTION_KEY"), (value) => {
@@ -260,6 +282,7 @@ export const readForTools = Effect.fnUntraced(function* (
     trustProxy: yield* trustProxy,
     ipLimitPerMinute: yield* limit("IP_LIMIT_PER_MINUTE", 300),
     anonymousInference: yield* anonymousInference,
+    moderation: yield* moderation,
     maxBodyBytes: yield* whole("MAX_BODY_BYTES", 33_554_432, 1_024, 1_073_741_824),
     maxJsonDepth: yield* whole("MAX_JSON_DEPTH", 256, 1, 10_000),
     keepAliveMs: yield* whole("SSE_KEEPALIVE_MS", 10_000, 10, 3_600_000),

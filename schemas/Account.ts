@@ -4,6 +4,7 @@
  * @since 0.1.0
  */
 import { Schema } from "effect"
+import type { Guardrails } from "./Guardrail.ts"
 import { type Limits, PlanId } from "./Plan.ts"
 
 /** A user's id, also the id of the user's ledger account (UUID). @category models @since 0.1.0 */
@@ -68,6 +69,8 @@ export interface Caller {
   readonly limits: Limits
   /** End of the trial in epoch milliseconds; null when the account is not on trial. */
   readonly trialEndsAt: number | null
+  /** What the key has watched; absent: nothing. */
+  readonly guardrails?: Guardrails
   /** Nobody known, by the address's pseudonym: has no account, so only what costs nothing is served. */
   readonly isAnonymous?: true
   /** What the key is for; `*` is everything. */

@@ -6,19 +6,23 @@
  *
  * @since 0.1.0
  */
-import { type Array as Arr, Cause, Clock, Context, Effect, Exit, Layer, Schema, type Scope, Stream } from "effect"
+import { type Array as Arr, Cause, Clock, Context, Effect, Exit, Layer, type Scope, Stream } from "effect"
 import type { CacheMode, Caller } from "../schemas/Account.ts"
+import type { GuardrailBlocked, Guardrails } from "../schemas/Guardrail.ts"
 import type { InferenceEvent, InferenceRequest } from "../schemas/Inference.ts"
 import type { LedgerError } from "../schemas/LedgerEntry.ts"
 import type { Candidate } from "../schemas/Model.ts"
 import * as Money from "../schemas/Money.ts"
 import { isCallersMistake, type ProviderError } from "../schemas/Provider.ts"
+import { MaxTokensTooLarge, ModelNeedsKey, TrialExpired } from "../schemas/Refusal.ts"
 import { totalTokens, type Usage } from "../schemas/Usage.ts"
-import { AnswerCache } from "./caches/AnswerCache.ts"
-import { type CachedAnswer, inPieces, isWhole } from "./caches/CachedAnswer.ts"
-import type { Lookup } from "./caches/ResponseCache.ts"
+import { AnswerCache, type CacheState, cacheState, keep, modelsOf } from "./caches/AnswerCache.ts"
+import { type CachedAnswer, candidateOf, inPieces } from "./caches/CachedAnswer.ts"
 import type { CatalogError } from "./catalog/Catalog.ts"
 import { Resolution } from "./catalog/Resolution.ts"
+import * as InputGuard from "./guardrails/InputGuard.ts"
+import { Moderation } from "./guardrails/Moderation.ts"
+import * as OutputGuard from "./guardrails/OutputGuard.ts"
 import { Lifecycle } from "./health/Lifecycle.ts"
 import { KeyCaps, type KeyCapUnknown, type KeyUsedUp } from "./identity/KeyCaps.ts"
 import { Trials, type TrialUsedUp } from "./identity/Trials.ts"
@@ -32,23 +36,12 @@ import { AllProvidersFailed, Failover } from "./providers/Failover.ts"
 import type { Routing } from "./routing/RouterDecision.ts"
 import * as JsonMode from "./streams/JsonMode.ts"
 import { Meter } from "./streams/Meter.ts"
-import { type Outcome, Outcomes } from "./usage/Outcomes.ts"
-
-/** The trial is over and the model is not free. @category errors @since 0.1.0 */
-export class TrialExpired extends Schema.TaggedError<TrialExpired>()("TrialExpired", { model: Schema.String }) {}
-
-/** Without a key only free models are served. @category errors @since 0.1.0 */
-export class ModelNeedsKey extends Schema.TaggedError<ModelNeedsKey>()("ModelNeedsKey", { model: Schema.String }) {}
-
-/** The output asked for is more than the model's whole context. @category errors @since 0.1.0 */
-export class MaxTokensTooLarge extends Schema.TaggedError<MaxTokensTooLarge>()("MaxTokensTooLarge", {
-  maxTokens: Schema.Number,
-  limit: Schema.Number
-}) {}
+import { isTrouble, type Outcome, Outcomes } from "./usage/Outcomes.ts"
 
 /** Everything that can keep a request from an answer. @category errors @since 0.1.0 */
 export type GatewayError =
   | CatalogError
+  | GuardrailBlocked
   | LedgerError
   | ModelNeedsKey
   | TrialExpired
@@ -72,9 +65,6 @@ export interface GatewayCall {
   readonly statusOf?: (error: GatewayError) => number
 }
 
-/** Whether an answer came out of a cache, might have, or was not looked for there. @category models @since 0.1.0 */
-export type CacheState = "hit" | "miss" | "bypass"
-
 /** A whole answer, settled. @category models @since 0.1.0 */
 export interface GatewayAnswer {
   readonly candidate: Candidate
@@ -82,6 +72,8 @@ export interface GatewayAnswer {
   readonly usage: Usage
   readonly cost: Money.Money
   readonly routing: Routing | null
+  /** What guardrails found. */
+  readonly flags: ReadonlyArray<string>
   readonly cache: CacheState
 }
 
@@ -93,12 +85,16 @@ export interface GatewayStream {
   /** What was used so far. */
   readonly usage: () => Usage
   readonly routing: Routing | null
+  /** What guardrails found until it began. */
+  readonly flags: ReadonlyArray<string>
   readonly cache: CacheState
 }
 
 /** What is written down while a request runs; its end is told from it. */
 interface Run {
-  readonly call: GatewayCall
+  /** Its request is what guardrails left of it. */
+  call: GatewayCall
+  readonly flags: Set<string>
   readonly startedAt: number
   readonly log: AttemptLog.AttemptLog
   readonly meter: Meter
@@ -109,13 +105,6 @@ interface Run {
   candidate: Candidate | null
   cost: Money.Money
 }
-
-/** A caller who left after this time, in milliseconds, may have left for want of an answer. */
-const PATIENCE_OF_CALLERS = 5_000
-
-/** Whether a request ended by our trouble or a provider's, for velocity mode. */
-const isTrouble = (outcome: Outcome): boolean =>
-  outcome.outcome === "refunded" || (outcome.outcome === "cancelled" && outcome.endedAt - outcome.startedAt > PATIENCE_OF_CALLERS)
 
 /** The HTTP status of a request whose caller has left before the end; never sent. */
 const CLIENT_CLOSED_REQUEST = 499
@@ -141,7 +130,8 @@ export class Gateway extends Context.Service<
         outcomes: yield* Outcomes,
         lifecycle: yield* Lifecycle,
         trials: yield* Trials,
-        caps: yield* KeyCaps
+        caps: yield* KeyCaps,
+        moderation: yield* Moderation
       }
       const velocity = yield* VelocityMode
       yield* line.outcomes.subscribe((outcome) => velocity.observe(isTrouble(outcome)))
@@ -160,12 +150,14 @@ interface Line {
   readonly lifecycle: Lifecycle["Service"]
   readonly trials: Trials["Service"]
   readonly caps: KeyCaps["Service"]
+  readonly moderation: Moderation["Service"]
 }
 
 /** Begins to write a request down; what is written is told when the Scope closes, after the charge has ended. */
 const begin = Effect.fnUntraced(function* (line: Line, call: GatewayCall) {
   const run: Run = {
     call,
+    flags: new Set(),
     startedAt: yield* Clock.currentTimeMillis,
     log: AttemptLog.make(),
     meter: new Meter(Pricing.promptTokens(call.request), call.request.audio?.seconds),
@@ -185,8 +177,21 @@ const begin = Effect.fnUntraced(function* (line: Line, call: GatewayCall) {
   return run
 })
 
+/** Runs the guardrails of the key: from here on nobody sees what they took out. */
+const guardInput = Effect.fnUntraced(function* (line: Line, run: Run, guardrails: Guardrails) {
+  const guarded = yield* Effect.tapError(InputGuard.guard(guardrails, run.call.request, line.moderation), ({ rule }) =>
+    Effect.sync(() => {
+      run.flags.add(`${rule}.blocked`)
+      run.status = 403
+    })
+  )
+  run.call = { ...run.call, request: guarded.request }
+  for (const flag of guarded.flags) run.flags.add(flag)
+})
+
 /** Resolves and checks: who is let through may be answered. */
 const check = Effect.fnUntraced(function* (line: Line, run: Run) {
+  if (run.call.caller.guardrails !== undefined) yield* guardInput(line, run, run.call.caller.guardrails)
   const { caller, request } = run.call
   const { candidates, routing } = yield* line.resolution.resolve(request)
   run.routing = routing
@@ -220,33 +225,21 @@ const hold = Effect.fnUntraced(function* (line: Line, run: Run, candidates: Arr.
   return { charge, clamped, failover: { request, candidates, maxTokens, log: run.log } }
 })
 
-/** An answer that the caches have; null when none was asked for. */
+/** What the caches have of a request; null when they were not asked. */
 const lookUp = (line: Line, run: Run, candidates: Arr.NonEmptyReadonlyArray<Candidate>) => {
   const { cache, caller, request } = run.call
-  if (request.operation === "transcription" || !line.cache.isWanted({ request: cache ?? null, key: caller.cache }))
-    return Effect.succeed(null)
-  const models = [...new Set(candidates.map((candidate) => candidate.model.id))]
-  return line.cache.lookup({ accountId: caller.accountId, request, models })
+  if (!line.cache.isWanted({ request: cache ?? null, key: caller.cache }, request.operation)) return Effect.succeed(null)
+  return line.cache.lookup({ accountId: caller.accountId, request, models: modelsOf(candidates) })
 }
 
 /** Gives a kept answer, which costs nothing. */
-const replay = (run: Run, candidates: Arr.NonEmptyReadonlyArray<Candidate>, { events, model, provider }: CachedAnswer) => {
-  const same = candidates.filter((candidate) => candidate.model.id === model)
-  const candidate = same.find((other) => other.provider === provider) ?? { ...(same[0] ?? candidates[0]), provider }
+const replay = (run: Run, candidates: Arr.NonEmptyReadonlyArray<Candidate>, kept: CachedAnswer) => {
   run.outcome = "cached"
   run.status = 200
-  run.candidate = candidate
-  run.meter.feed(events)
-  return { candidate, cost: Money.zero, routing: run.routing, cache: "hit" as const }
+  run.candidate = candidateOf(kept, candidates)
+  run.meter.feed(kept.events)
+  return { candidate: run.candidate, cost: Money.zero, routing: run.routing, cache: "hit" as const, flags: [...run.flags] }
 }
-
-/** Keeps an answer that is whole, and that no want of money has cut. */
-const remember = (found: Lookup | null, run: Run, clamped: boolean, candidate: Candidate, events: ReadonlyArray<InferenceEvent>) =>
-  found?._tag !== "Miss" || clamped || !isWhole(events, run.call.request.choices)
-    ? Effect.void
-    : found.store({ model: candidate.model.id, provider: candidate.provider, events })
-
-const cacheState = (found: Lookup | null): CacheState => (found === null ? "bypass" : "miss")
 
 const noted = <A, R>(run: Run, effect: Effect.Effect<A, GatewayError, R>) =>
   Effect.tapError(effect, (error) => Effect.sync(() => note(run)(error)))
@@ -277,10 +270,12 @@ const answer = Effect.fnUntraced(function* (line: Line, call: GatewayCall) {
   const run = yield* begin(line, call)
   const candidates = yield* noted(run, check(line, run))
   const found = yield* lookUp(line, run, candidates)
-  if (found?._tag === "Hit") return { ...replay(run, candidates, found.answer), events: found.answer.events, usage: run.meter.usage() }
-  const admitted = yield* noted(run, hold(line, run, candidates))
-  const { charge } = admitted
-  const { candidate, events } = yield* line.failover.send(admitted.failover).pipe(
+  if (found?._tag === "Hit") {
+    const events = OutputGuard.whole(call.caller.guardrails?.output, run.flags, found.answer.events)
+    return { ...replay(run, candidates, found.answer), events, usage: run.meter.usage() }
+  }
+  const { charge, clamped, failover } = yield* noted(run, hold(line, run, candidates))
+  const { candidate, events } = yield* line.failover.send(failover).pipe(
     Effect.flatMap((sent) =>
       JsonMode.checkAnswer(call.request, sent.candidate.provider, sent.events).pipe(
         Effect.mapBoth({
@@ -293,8 +288,10 @@ const answer = Effect.fnUntraced(function* (line: Line, call: GatewayCall) {
   )
   run.meter.feed(events)
   const end = yield* settle(run, charge, candidate)
-  yield* remember(found, run, admitted.clamped, candidate, events)
-  return { candidate, events, usage: end.usage, cost: end.cost, routing: run.routing, cache: cacheState(found) }
+  yield* keep(found, call.request, clamped, candidate, events)
+  const shown = OutputGuard.whole(call.caller.guardrails?.output, run.flags, events)
+  const about = { candidate, routing: run.routing, cache: cacheState(found), flags: [...run.flags] }
+  return { ...about, events: shown, usage: end.usage, cost: end.cost }
 })
 
 const stream = Effect.fnUntraced(function* (line: Line, call: GatewayCall) {
@@ -304,12 +301,15 @@ const stream = Effect.fnUntraced(function* (line: Line, call: GatewayCall) {
   if (found?._tag === "Hit") {
     run.firstChunkAt = yield* Clock.currentTimeMillis
     const events = Stream.rechunk(Stream.fromArray(inPieces(found.answer.events)), 1)
-    return { ...replay(run, candidates, found.answer), events, usage: () => run.meter.usage() }
+    return {
+      ...replay(run, candidates, found.answer),
+      events: events.pipe(OutputGuard.stream(call.caller.guardrails?.output, run.flags)),
+      usage: () => run.meter.usage()
+    }
   }
-  const admitted = yield* noted(run, hold(line, run, candidates))
-  const { charge } = admitted
+  const { charge, clamped, failover } = yield* noted(run, hold(line, run, candidates))
   const kept: Array<InferenceEvent> = []
-  const opened = yield* line.failover.stream(admitted.failover).pipe(Effect.catch(refuse(run, charge)))
+  const opened = yield* line.failover.stream(failover).pipe(Effect.catch(refuse(run, charge)))
   run.candidate = opened.candidate
   run.firstChunkAt = yield* Clock.currentTimeMillis
   const failed = (error: ProviderError) => {
@@ -319,7 +319,7 @@ const stream = Effect.fnUntraced(function* (line: Line, call: GatewayCall) {
   }
   const finish = () => {
     const last = run.log.current ?? opened.candidate
-    return Effect.andThen(settle(run, charge, last), remember(found, run, admitted.clamped, last, kept))
+    return Effect.andThen(settle(run, charge, last), keep(found, call.request, clamped, last, kept))
   }
   const events = opened.events.pipe(
     JsonMode.checkStream(call.request, opened.candidate.provider),
@@ -333,7 +333,8 @@ const stream = Effect.fnUntraced(function* (line: Line, call: GatewayCall) {
     Stream.catch(failed),
     Stream.concat(Stream.drain(Stream.fromEffect(Effect.suspend(finish))))
   )
-  return { candidate: opened.candidate, events, usage: () => run.meter.usage(), routing: run.routing, cache: cacheState(found) }
+  const about = { candidate: opened.candidate, routing: run.routing, cache: cacheState(found), flags: [...run.flags] }
+  return { ...about, events: events.pipe(OutputGuard.stream(call.caller.guardrails?.output, run.flags)), usage: () => run.meter.usage() }
 })
 
 /** What is owed for what was metered, at the price of the provider that answered. */
@@ -389,6 +390,7 @@ const toOutcome = (run: Run, now: number): Outcome => ({
   usage: run.meter.usage(),
   cost: run.cost,
   outcome: run.outcome,
+  flags: [...run.flags],
   status: run.status,
   startedAt: run.startedAt,
   endedAt: now,

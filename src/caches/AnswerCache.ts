@@ -7,7 +7,9 @@
 import { Context, Effect, Layer, Metric, type Scope } from "effect"
 import { Digest } from "effect/crypto"
 import type { CacheMode } from "../../schemas/Account.ts"
-import type { CachedAnswer } from "./CachedAnswer.ts"
+import type { InferenceEvent, InferenceRequest, Operation } from "../../schemas/Inference.ts"
+import type { Candidate } from "../../schemas/Model.ts"
+import { type CachedAnswer, isWhole } from "./CachedAnswer.ts"
 import { type CacheFacts, exactKey, scopeAndText } from "./CacheKey.ts"
 import { type Lookup, ResponseCache } from "./ResponseCache.ts"
 import { type Asked, SemanticCache } from "./SemanticCache.ts"
@@ -30,8 +32,8 @@ export interface AnswerCacheOptions {
 export class AnswerCache extends Context.Service<
   AnswerCache,
   {
-    /** Whether a request asks for the cache: an `off` of anybody wins. */
-    readonly isWanted: (wishes: CacheWishes) => boolean
+    /** Whether a request asks for the cache, and may: an `off` of anybody wins, and recordings are not compared. */
+    readonly isWanted: (wishes: CacheWishes, operation: Operation) => boolean
     /** Looks a request up. What a `Miss` leads is abandoned with the Scope, unless it was stored. */
     readonly lookup: (facts: CacheFacts) => Effect.Effect<Lookup, never, Scope.Scope>
   }
@@ -87,7 +89,31 @@ const make = Effect.fnUntraced(function* (options: AnswerCacheOptions) {
   })
 
   return AnswerCache.of({
-    isWanted: ({ key, request }) => request !== "off" && key !== "off" && (request === "on" || key === "on" || options.byDefault),
+    isWanted: ({ key, request }, operation) =>
+      operation !== "transcription" && request !== "off" && key !== "off" && (request === "on" || key === "on" || options.byDefault),
     lookup
   })
 })
+
+/** Whether an answer came out of a cache, might have, or was not looked for there. @category models @since 0.1.0 */
+export type CacheState = "hit" | "miss" | "bypass"
+
+/** Of an answer that no cache had. @category accessors @since 0.1.0 */
+export const cacheState = (found: Lookup | null): CacheState => (found === null ? "bypass" : "miss")
+
+/** Keeps an answer that is whole, and that no want of money has cut (`clamped`). @category storing @since 0.1.0 */
+export const keep = (
+  found: Lookup | null,
+  request: InferenceRequest,
+  clamped: boolean,
+  candidate: Candidate,
+  events: ReadonlyArray<InferenceEvent>
+): Effect.Effect<void> =>
+  found?._tag !== "Miss" || clamped || !isWhole(events, request.choices)
+    ? Effect.void
+    : found.store({ model: candidate.model.id, provider: candidate.provider, events })
+
+/** Ids of the models of a route, in order. @category accessors @since 0.1.0 */
+export const modelsOf = (candidates: ReadonlyArray<Candidate>): ReadonlyArray<string> => [
+  ...new Set(candidates.map((candidate) => candidate.model.id))
+]

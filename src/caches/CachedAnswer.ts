@@ -6,6 +6,7 @@
 import { Array as Arr } from "effect"
 import type { InferenceEvent } from "../../schemas/Inference.ts"
 import { isObject, parse } from "../../schemas/Json.ts"
+import type { Candidate } from "../../schemas/Model.ts"
 
 /** @category models @since 0.1.0 */
 export interface CachedAnswer {
@@ -45,6 +46,12 @@ export const isWhole = (events: ReadonlyArray<InferenceEvent>, choices: number):
   const ends = events.flatMap((event) => (event._tag === "Finish" ? [event] : []))
   if (ends.some((end) => end.reason === "content_filter" || end.safety?.blocked === true)) return false
   return events.some((event) => event._tag === "Data") || new Set(ends.map((end) => end.choice)).size >= choices
+}
+
+/** The candidate of a route that gave an answer, or the one of the same model that stands for it. @category accessors @since 0.1.0 */
+export const candidateOf = ({ model, provider }: CachedAnswer, candidates: Arr.NonEmptyReadonlyArray<Candidate>): Candidate => {
+  const same = candidates.filter((candidate) => candidate.model.id === model)
+  return same.find((other) => other.provider === provider) ?? { ...(same[0] ?? candidates[0]), provider }
 }
 
 /** Characters of a piece of text when an answer is given in pieces. */

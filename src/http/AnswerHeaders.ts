@@ -16,10 +16,11 @@ const routed = (routing: Routing): Record<string, string> => ({
 })
 
 /** Who answered, and what chose the model where a router did. @category formatting @since 0.1.0 */
-export const answerHeaders = ({ cache, candidate, routing }: GatewayAnswer | GatewayStream): Record<string, string> => ({
+export const answerHeaders = ({ cache, candidate, flags, routing }: GatewayAnswer | GatewayStream): Record<string, string> => ({
   "x-sluice-provider": candidate.provider,
   "x-sluice-model": candidate.model.id,
   "x-sluice-cache": cache,
+  ...(flags.length === 0 ? {} : { "x-sluice-guardrail": flags.join(", ") }),
   ...(routing === null ? {} : routed(routing))
 })
 

@@ -252,6 +252,8 @@ export const fromGateway = (error: GatewayError): ApiError => {
       return fromLedger(error)
     case "AllProvidersFailed":
       return fromFailover(error)
+    case "GuardrailBlocked":
+      return make(403, `GUARDRAIL_${error.rule.toUpperCase()}`, `A guardrail of this API key refused the request: ${error.finding}.`)
     case "ModelNeedsKey":
       return make(
         403,

@@ -25,8 +25,9 @@ export class IpGate extends Context.Service<
       const hasher = yield* KeyHasher
       const pseudonym = (ip: string | null) => hasher.hash(Redacted.make(`address ${countedAddress(ip)}`)).slice(0, 32)
       return IpGate.of({
-        enter: (ip) => limits.enter(pseudonym(ip)),
-        forgive: (ip) => limits.forgive(pseudonym(ip)),
+        // Whoever is let in by a key is never counted: the pseudonym is made when it is needed.
+        enter: (ip) => Effect.suspend(() => limits.enter(pseudonym(ip))),
+        forgive: (ip) => Effect.suspend(() => limits.forgive(pseudonym(ip))),
         vouch: limits.vouch,
         isVouched: limits.isVouched,
         pseudonym

@@ -27,6 +27,10 @@ export interface PendingSettle {
   readonly fromLease: bigint
   /** Told when it is durable. */
   readonly done: Deferred.Deferred<void>
+  /** On the committer's clock, in milliseconds. */
+  readonly since: number
+  /** It was kept elsewhere already, and who waited was told. */
+  told: boolean
 }
 
 /** Unchanged until its outcome is known: the number says whether it was applied. @category models @since 0.1.0 */
@@ -39,10 +43,12 @@ export interface Batch {
 }
 
 /** @category constructors @since 0.1.0 */
-export const pending = (input: SettleInput, fromLease: bigint): PendingSettle => ({
+export const pending = (input: SettleInput, fromLease: bigint, now: number): PendingSettle => ({
   row: { ...input, cost: String(input.cost), hold: String(input.hold), fromLease: String(fromLease) },
   fromLease,
-  done: Deferred.makeUnsafe<void>()
+  done: Deferred.makeUnsafe<void>(),
+  since: now,
+  told: false
 })
 
 /** What the leases give back and ask for, and what is settled, as one batch. @category constructors @since 0.1.0 */

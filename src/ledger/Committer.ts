@@ -117,7 +117,7 @@ export class Committer {
     const lease = this.leaseOf(input.account)
     const fromLease = lease.settle(input.hold, input.cost)
     lease.lastUsed = this.now()
-    const pending = Batch.pending(input, fromLease)
+    const pending = Batch.pending(input, fromLease, this.now())
     this.queue.push(pending)
     if (this.inTime()) lease.serve(false)
     this.ask(lease)
@@ -147,11 +147,13 @@ export class Committer {
 
   /** Waits until a settlement is durable: in the database, or after a while in the journal. */
   secure(settled: Batch.PendingSettle): Effect.Effect<void> {
-    return Effect.timeoutOrElse(Deferred.await(settled.done), {
-      duration: this.parts.options.settleWaitMs ?? SETTLE_WAIT,
-      orElse: () => this.keeper.keep([settled])
-    })
+    return Deferred.await(settled.done)
   }
+
+  /** Looks for ends that the database has not taken in time. One watch for all: a timer each would cost more than the settle. */
+  readonly watch: Effect.Effect<void> = Effect.suspend(() =>
+    this.keeper.keepLate([...this.sending, ...this.queue], this.now() - (this.parts.options.settleWaitMs ?? SETTLE_WAIT))
+  )
 
   /** Commits batch after batch, as long as there is something to commit. */
   readonly run: Effect.Effect<never> = Effect.forever(
@@ -386,6 +388,7 @@ export const make = Effect.fnUntraced(function* (
   yield* committer.reclaim
   const loop = yield* Effect.forkScoped(committer.run)
   yield* Effect.forkScoped(Effect.forever(Effect.andThen(Effect.sleep(options.heartbeatMs ?? HEARTBEAT), committer.beat)))
+  yield* Effect.forkScoped(Effect.forever(Effect.andThen(Effect.sleep((options.settleWaitMs ?? SETTLE_WAIT) / 4), committer.watch)))
   yield* Effect.addFinalizer(() => Effect.andThen(Fiber.interrupt(loop), committer.close))
   return committer
 })

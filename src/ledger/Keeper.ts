@@ -3,7 +3,7 @@
  *
  * @since 0.1.0
  */
-import { Effect, Metric, Schedule } from "effect"
+import { Deferred, Effect, Metric, Schedule } from "effect"
 import type { PendingSettle } from "./Batch.ts"
 import type { Journal } from "./Journal.ts"
 import type { LedgerBook } from "./LedgerBook.ts"
@@ -54,6 +54,16 @@ export class Keeper {
     })
   }
 
+  /** Keeps what has waited since `due`, and tells who waits for it that it is safe. */
+  keepLate(waiting: ReadonlyArray<PendingSettle>, due: number): Effect.Effect<void> {
+    const late = waiting.filter((settled) => settled.since <= due && !settled.told)
+    if (late.length === 0) return Effect.void
+    for (const settled of late) settled.told = true
+    return Effect.map(this.keep(late), () => {
+      for (const settled of late) Deferred.doneUnsafe(settled.done, Effect.void)
+    })
+  }
+
   /** Puts an end that the database can never take where the operator finds it. */
   setAside(book: LedgerBook, node: string, settled: PendingSettle, reason: string): Effect.Effect<void> {
     const { rid } = settled.row
@@ -78,6 +88,6 @@ export class Keeper {
 
   /** What the database may have forgotten, to be settled again on no lease. */
   again(): ReadonlyArray<PendingSettle> {
-    return this.recent.splice(0).map(({ settled }) => ({ row: { ...settled.row, fromLease: "0" }, fromLease: 0n, done: settled.done }))
+    return this.recent.splice(0).map(({ settled }) => ({ ...settled, row: { ...settled.row, fromLease: "0" }, fromLease: 0n, told: true }))
   }
 }

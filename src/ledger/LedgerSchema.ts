@@ -111,12 +111,14 @@ BEGIN
   IF v_last < p_batch THEN
     UPDATE ledger_nodes SET last_batch = p_batch, heartbeat_at = clock_timestamp() WHERE id = p_node;
     IF jsonb_array_length(p->'settles') > 0 THEN PERFORM ledger_settle(p_node, p_batch, p->'settles'); END IF;
-    WITH given AS (
+    IF jsonb_array_length(p->'returns') > 0 THEN WITH given AS (
       SELECT l.account, least((x->>'amount')::numeric, l.granted - l.returned - l.settled) AS amount
       FROM jsonb_array_elements(p->'returns') x JOIN leases l ON l.account = x->>'account' AND l.node = p_node
     ), applied AS (
       UPDATE leases l SET returned = l.returned + g.amount FROM given g WHERE l.account = g.account AND l.node = p_node RETURNING l.account
     ) UPDATE accounts a SET leased = a.leased - g.amount FROM given g WHERE a.id = g.account AND a.id IN (SELECT account FROM applied);
+    END IF;
+    IF jsonb_array_length(p->'wants') > 0 THEN
     SELECT count(*) INTO v_live FROM ledger_nodes WHERE state = 'live';
     FOR v_want IN
       SELECT x->>'account' AS account, (x->>'least')::numeric AS least, (x->>'most')::numeric AS most, (x->>'target')::numeric AS target
@@ -137,6 +139,7 @@ BEGIN
         ON CONFLICT (account, node) DO UPDATE SET granted = leases.granted + excluded.granted;
       UPDATE accounts SET leased = leased + v_grant WHERE id = v_want.account;
     END LOOP;
+    END IF;
   END IF;
   RETURN (
     SELECT coalesce(jsonb_agg(jsonb_build_object(

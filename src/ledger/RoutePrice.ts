@@ -1,5 +1,5 @@
 /**
- * What a whole route may cost: enough for whichever of its candidates answers.
+ * What a request can cost, whoever of its route answers.
  *
  * @since 0.1.0
  */
@@ -14,10 +14,10 @@ const MINIMUM_OUTPUT = 256
 /** Assumed where a model's own limit is not known. */
 const UNKNOWN_MAX_OUTPUT = 4_096
 
-/** The most output tokens that a candidate gives. @category accessors @since 0.1.0 */
+/** @category accessors @since 0.1.0 */
 export const maxOutputOf = (candidate: Candidate): number => candidate.model.maxOutput ?? UNKNOWN_MAX_OUTPUT
 
-/** The most and the least that has to be held: the dearest of the route. @category pricing @since 0.1.0 */
+/** The most and the least that has to be held: the dearest of the route. @category constructors @since 0.1.0 */
 export const priceRoute = (request: InferenceRequest, candidates: ReadonlyArray<Candidate>) => {
   const prompt = { promptTokens: Pricing.promptTokens(request), choices: request.choices }
   let amount = Money.zero

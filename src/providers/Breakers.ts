@@ -1,10 +1,13 @@
 /**
- * Circuit breakers: one actor per provider.
+ * Circuit breakers: one actor per provider; each replica judges for itself and is told what the others found.
  *
  * @since 0.1.0
  */
-import { Clock, Context, Effect, Layer, Metric } from "effect"
+import { Clock, Context, Effect, Layer, Metric, Option, Queue, Random, Schema, type Scope } from "effect"
 import * as Actor from "../actors/Actor.ts"
+import { Broadcast, type Heard } from "../replicas/Broadcast.ts"
+import { BreakerStore, Shared } from "./BreakerStore.ts"
+import * as Circuit from "./Circuit.ts"
 
 /** @category models @since 0.1.0 */
 export interface BreakerState {
@@ -23,54 +26,8 @@ export interface Permit {
   readonly provider: string
   readonly probe: boolean
   /** `ignored` says nothing about the provider and frees a probe's place. Never waits. */
-  readonly tell: (outcome: "success" | "failure" | "ignored") => Effect.Effect<void>
+  readonly tell: (outcome: Circuit.CallOutcome) => Effect.Effect<void>
 }
-
-/** @category models @since 0.1.0 */
-export interface BreakersOptions {
-  /** Consecutive failures that open a circuit. */
-  readonly failures: number
-  /** Milliseconds until an open circuit lets a probe through. */
-  readonly recoveryMs: number
-}
-
-type Outcome = "success" | "failure" | "ignored"
-
-/** One circuit. `epoch` changes with every transition, so that calls admitted before one change nothing after it. */
-type Circuit =
-  | { readonly state: "closed"; readonly epoch: number; readonly failures: number }
-  | { readonly state: "open"; readonly epoch: number; readonly failures: number; readonly openedAt: number }
-  | { readonly state: "half_open"; readonly epoch: number; readonly failures: number; readonly openedAt: number; readonly probing: boolean }
-
-type Message =
-  | { readonly _tag: "Probe" }
-  | { readonly _tag: "Outcome"; readonly epoch: number; readonly outcome: Outcome; readonly now: number }
-  | { readonly _tag: "Reset" }
-
-const initial: Circuit = { state: "closed", epoch: 0, failures: 0 }
-
-/** The turn of a circuit: pure. */
-const receive =
-  (options: BreakersOptions) =>
-  (circuit: Circuit, message: Message): Circuit => {
-    if (message._tag === "Reset") return { state: "closed", epoch: circuit.epoch + 1, failures: 0 }
-    if (message._tag === "Probe") {
-      if (circuit.state === "open") return { ...circuit, state: "half_open", epoch: circuit.epoch + 1, probing: true }
-      return circuit.state === "half_open" ? { ...circuit, probing: true } : circuit
-    }
-    if (message.epoch !== circuit.epoch || circuit.state === "open") return circuit
-    const { now, outcome } = message
-    if (circuit.state === "half_open") {
-      if (outcome === "ignored") return { ...circuit, probing: false }
-      if (outcome === "success") return { state: "closed", epoch: circuit.epoch + 1, failures: 0 }
-      return { state: "open", epoch: circuit.epoch + 1, failures: circuit.failures + 1, openedAt: now }
-    }
-    if (outcome === "ignored") return circuit
-    if (outcome === "success") return circuit.failures === 0 ? circuit : { ...circuit, failures: 0 }
-    const failures = circuit.failures + 1
-    if (failures < options.failures) return { ...circuit, failures }
-    return { state: "open", epoch: circuit.epoch + 1, failures, openedAt: now }
-  }
 
 const transitions = Metric.counter("sluice_circuit_breaker_state_transitions_total", {
   description: "Circuits that changed state",
@@ -85,63 +42,94 @@ const rejected = Metric.counter("sluice_circuit_breaker_rejected_requests_total"
 export class Breakers extends Context.Service<
   Breakers,
   {
-    /** Null when the circuit is open, or half open with its one probe under way. Never waits. */
+    /** Null when the circuit is open, or half open with its one probe under way. Waits for nobody, unless for the leave to probe. */
     readonly permit: (provider: string) => Effect.Effect<Permit | null>
     readonly states: Effect.Effect<ReadonlyArray<BreakerState>>
     readonly reset: (provider: string) => Effect.Effect<void>
   }
 >()("sluice/providers/Breakers") {
-  static readonly layer = (options: BreakersOptions): Layer.Layer<Breakers> => Layer.sync(this, () => make(options))
+  /** Circuits of this process alone. */
+  static readonly layer = (options: Circuit.BreakersOptions): Layer.Layer<Breakers> => Layer.sync(this, () => make(options, alone).service)
+
+  /** Circuits whose transitions replicas tell each other, with one probe among them all. Without the others it judges alone. */
+  static readonly layerShared = (options: Circuit.BreakersOptions): Layer.Layer<Breakers, never, BreakerStore | Broadcast> =>
+    Layer.effect(this, makeShared(options))
 }
 
-const make = (options: BreakersOptions): Breakers["Service"] => {
-  const circuits = new Map<string, Actor.Actor<Circuit, Message>>()
-  const turn = receive(options)
+/** What a circuit does beyond this process. */
+interface Others {
+  /** A circuit was opened or closed here. Never waits. */
+  readonly tell: (provider: string, circuit: Circuit.SharedCircuit) => void
+  /** Whether this replica may probe. Its end is `ignored` when the probe found nothing out. */
+  readonly takeProbe: (provider: string, openedAt: number) => Effect.Effect<boolean>
+  readonly freeProbe: (provider: string, openedAt: number) => Effect.Effect<void>
+}
+
+const alone: Others = { tell: () => {}, takeProbe: () => Effect.succeed(true), freeProbe: () => Effect.void }
+
+/** How long a probe is waited for before another may be made: a replica may die with it. */
+const PROBE_MS = 60_000
+
+/** How long another replica's probe is taken for granted before the leave is asked for again. */
+const ASK_AGAIN_MS = 1_000
+
+const make = (options: Circuit.BreakersOptions, others: Others) => {
+  const circuits = new Map<string, Actor.Actor<Circuit.Circuit, Circuit.CircuitMessage>>()
+  const turn = Circuit.receive(options)
 
   const circuitOf = (provider: string) => {
     const known = circuits.get(provider)
     if (known !== undefined) return known
-    const fresh = Actor.make({ initial, receive: turn })
+    const fresh = Actor.make({ initial: Circuit.initial, receive: turn })
     circuits.set(provider, fresh)
     return fresh
   }
 
-  /** Tells a circuit, and counts the transition if it made one. */
-  const tell = (provider: string, message: Message): Effect.Effect<void> =>
-    Effect.suspend(() => {
-      const circuit = circuitOf(provider)
-      const from = circuit.snapshot().state
-      circuit.tell(message)
-      const to = circuit.snapshot().state
-      if (from === to) return Effect.void
-      return Effect.andThen(
-        Metric.update(Metric.withAttributes(transitions, { provider, from_state: from, to_state: to }), 1),
-        Effect.logWarning(`The circuit of ${provider} went from ${from} to ${to}`)
-      )
-    })
+  /** Tells a circuit, counts the transition if it made one, and tells the others of their own no more. */
+  const tell = Effect.fnUntraced(function* (provider: string, message: Circuit.CircuitMessage) {
+    const circuit = circuitOf(provider)
+    const before = circuit.snapshot()
+    circuit.tell(message)
+    const after = circuit.snapshot()
+    if (before.epoch === after.epoch) return
+    const shared = Circuit.toShared(after, yield* Clock.currentTimeMillis)
+    if (shared !== null && message._tag !== "Heard") others.tell(provider, shared)
+    if (before.state === after.state) return
+    yield* Metric.update(Metric.withAttributes(transitions, { provider, from_state: before.state, to_state: after.state }), 1)
+    const heard = message._tag === "Heard" ? ", as another replica found" : ""
+    yield* Effect.logWarning(`The circuit of ${provider} went from ${before.state} to ${after.state}${heard}`)
+  })
 
-  const mayProbe = (circuit: Circuit, now: number): boolean =>
-    circuit.state === "half_open" ? !circuit.probing : circuit.state === "open" && now >= circuit.openedAt + options.recoveryMs
-
-  const admit = (provider: string, probe: boolean): Permit => {
+  const admit = (provider: string, probed: number | null): Permit => {
     const { epoch } = circuitOf(provider).snapshot()
     return {
       provider,
-      probe,
-      tell: (outcome) => Effect.flatMap(Clock.currentTimeMillis, (now) => tell(provider, { _tag: "Outcome", epoch, outcome, now }))
+      probe: probed !== null,
+      tell: Effect.fnUntraced(function* (outcome) {
+        yield* tell(provider, { _tag: "Outcome", epoch, outcome, now: yield* Clock.currentTimeMillis })
+        if (probed !== null && outcome === "ignored") yield* others.freeProbe(provider, probed)
+      })
     }
   }
 
-  const permit = Effect.fnUntraced(function* (provider: string) {
-    const circuit = circuitOf(provider)
-    if (circuit.snapshot().state === "closed") return admit(provider, false)
-    // No await between the look and the turn: one probe at a time.
-    if (mayProbe(circuit.snapshot(), yield* Clock.currentTimeMillis)) {
-      yield* tell(provider, { _tag: "Probe" })
-      return admit(provider, true)
-    }
-    yield* Metric.update(Metric.withAttributes(rejected, { provider }), 1)
+  /** Leave to probe, here and among the others. */
+  const probe = Effect.fnUntraced(function* (provider: string, openedAt: number, now: number) {
+    // No await between the look and the turn: one probe at a time in this process.
+    yield* tell(provider, { _tag: "Probe", until: now + PROBE_MS })
+    const permit = admit(provider, openedAt)
+    const taken = yield* Effect.onInterrupt(others.takeProbe(provider, openedAt), () => permit.tell("ignored"))
+    if (taken) return permit
+    yield* tell(provider, { _tag: "Probe", until: now + ASK_AGAIN_MS })
     return null
+  })
+
+  const permit = Effect.fnUntraced(function* (provider: string) {
+    const seen = circuitOf(provider).snapshot()
+    if (seen.state === "closed") return admit(provider, null)
+    const now = yield* Clock.currentTimeMillis
+    const leave = Circuit.mayProbe(seen, now, options) ? yield* probe(provider, seen.openedAt, now) : null
+    if (leave === null) yield* Metric.update(Metric.withAttributes(rejected, { provider }), 1)
+    return leave
   })
 
   const states = Effect.map(Clock.currentTimeMillis, (now) =>
@@ -150,7 +138,7 @@ const make = (options: BreakersOptions): Breakers["Service"] => {
       const openedAt = seen.state === "closed" ? null : seen.openedAt
       return {
         provider,
-        state: mayProbe(seen, now) ? "half_open" : seen.state,
+        state: Circuit.mayProbe(seen, now, options) ? "half_open" : seen.state,
         failures: seen.failures,
         opened_at: openedAt === null ? null : new Date(openedAt).toISOString(),
         retry_at: openedAt === null || seen.state !== "open" ? null : new Date(openedAt + options.recoveryMs).toISOString()
@@ -158,5 +146,60 @@ const make = (options: BreakersOptions): Breakers["Service"] => {
     })
   )
 
-  return Breakers.of({ permit, states, reset: (provider) => tell(provider, { _tag: "Reset" }) })
+  return {
+    service: Breakers.of({ permit, states, reset: (provider) => tell(provider, { _tag: "Reset" }) }),
+    hear: (provider: string, circuit: Circuit.SharedCircuit) => tell(provider, { _tag: "Heard", circuit }),
+    /** Circuits that are not closed, as the others should know them. */
+    open: () =>
+      [...circuits].flatMap(([provider, circuit]) => {
+        const seen = circuit.snapshot()
+        return seen.state === "closed" ? [] : [[provider, { state: "open", failures: seen.failures, openedAt: seen.openedAt }] as const]
+      })
+  }
 }
+
+const CHANNEL = "breakers"
+
+/** Transitions that wait to be told, at most; what is more is found out by the others themselves. */
+const UNTOLD = 1_024
+
+const decode = Schema.decodeUnknownOption(Shared)
+const encode = Schema.encodeSync(Shared)
+
+const makeShared: (options: Circuit.BreakersOptions) => Effect.Effect<Breakers["Service"], never, BreakerStore | Broadcast | Scope.Scope> =
+  Effect.fnUntraced(function* (options) {
+    const store = yield* BreakerStore
+    const broadcast = yield* Broadcast
+    const untold = yield* Queue.dropping<{ readonly provider: string; readonly circuit: Circuit.SharedCircuit }>(UNTOLD)
+    const owner = String(yield* Random.nextInt)
+    const local = make(options, {
+      tell: (provider, circuit) => {
+        Queue.offerUnsafe(untold, { provider, circuit })
+      },
+      // Whoever cannot ask the others decides alone.
+      takeProbe: (provider, openedAt) => Effect.orElseSucceed(store.takeProbe({ provider, openedAt, owner }, PROBE_MS), () => true),
+      freeProbe: (provider, openedAt) => Effect.ignore(store.freeProbe({ provider, openedAt, owner }))
+    })
+
+    const tellOthers = Effect.flatMap(Queue.take(untold), (told) =>
+      Effect.andThen(Effect.ignore(store.save(told.provider, told.circuit)), broadcast.publish(CHANNEL, encode(told)))
+    )
+
+    /** What was missed is made up from the store, and what the store has lost from here. */
+    const catchUp = Effect.gen(function* () {
+      const kept = yield* store.load
+      for (const [provider, circuit] of kept) yield* local.hear(provider, circuit)
+      for (const [provider, circuit] of local.open()) if (!kept.has(provider)) Queue.offerUnsafe(untold, { provider, circuit })
+    }).pipe(Effect.catch((error) => Effect.logDebug(`Circuits of other replicas could not be read: ${error.message}`)))
+
+    const hear = (heard: Heard) => {
+      if (heard._tag === "Gap") return catchUp
+      const shared = Option.getOrNull(decode(heard.message))
+      return shared === null ? Effect.void : local.hear(shared.provider, shared.circuit)
+    }
+
+    yield* broadcast.subscribe(CHANNEL, hear)
+    yield* Effect.forkScoped(Effect.forever(tellOthers))
+    yield* catchUp
+    return local.service
+  })

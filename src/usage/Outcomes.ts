@@ -30,11 +30,20 @@ export interface Outcome {
   readonly usage: Usage
   readonly cost: Money.Money
   readonly outcome: "ok" | "cached" | "cancelled" | "rejected" | "refunded"
+  /** What guardrails found: `pii.email`, `injection`, `output.topic`, … */
+  readonly flags?: ReadonlyArray<string>
   readonly status: number
   readonly startedAt: number
   readonly endedAt: number
   readonly timeToFirstChunkMs: number | null
 }
+
+/** A caller who left after this time, in milliseconds, may have left for want of an answer. */
+const PATIENCE_OF_CALLERS = 5_000
+
+/** Whether a request ended by our trouble or a provider's. @category predicates @since 0.1.0 */
+export const isTrouble = (outcome: Outcome): boolean =>
+  outcome.outcome === "refunded" || (outcome.outcome === "cancelled" && outcome.endedAt - outcome.startedAt > PATIENCE_OF_CALLERS)
 
 const requests = Metric.counter("sluice_model_inference_requests_total", {
   description: "Inference requests by provider, model and status",
@@ -135,6 +144,9 @@ const toRecord = (outcome: Outcome): RequestRecord => ({
   firstChunkMs: outcome.timeToFirstChunkMs,
   status: outcome.status,
   outcome: outcome.outcome,
-  details: { routing: outcome.routing === null ? null : { ...outcome.routing } },
+  details: {
+    routing: outcome.routing === null ? null : { ...outcome.routing },
+    ...(outcome.flags === undefined || outcome.flags.length === 0 ? {} : { guardrails: outcome.flags })
+  },
   stream: outcome.request.stream
 })

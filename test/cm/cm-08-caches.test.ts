@@ -228,11 +228,12 @@ describe("the response cache", () => {
   it.effect("`off` of anybody wins; without a word nothing is kept unless the deployment says so", () =>
     Effect.gen(function* () {
       const quiet = (yield* AnswerCache).isWanted
-      assert.isFalse(quiet({ request: null, key: null }))
-      assert.isTrue(quiet({ request: "on", key: null }))
-      assert.isTrue(quiet({ request: null, key: "on" }))
-      assert.isFalse(quiet({ request: "off", key: "on" }))
-      assert.isFalse(quiet({ request: "on", key: "off" }))
+      assert.isFalse(quiet({ request: null, key: null }, "chat"))
+      assert.isFalse(quiet({ request: "on", key: "on" }, "transcription"))
+      assert.isTrue(quiet({ request: "on", key: null }, "chat"))
+      assert.isTrue(quiet({ request: null, key: "on" }, "chat"))
+      assert.isFalse(quiet({ request: "off", key: "on" }, "chat"))
+      assert.isFalse(quiet({ request: "on", key: "off" }, "chat"))
     }).pipe(Effect.provide(layerOf()))
   )
 })
