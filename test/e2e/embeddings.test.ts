@@ -154,6 +154,27 @@ describe("embeddings", () => {
     assert.match(refused.body.error.message, /cannot do chat.*\/v1\/embeddings/)
   })
 
+  it("a repetition comes out of the response cache, free, and is charged once", async () => {
+    const customer = await rich()
+    const ask = async () => {
+      const response = await fetch(`${our.server.url}/v1/embeddings`, {
+        method: "POST",
+        headers: { authorization: `Bearer ${customer.key}`, "content-type": "application/json", "x-sluice-cache": "on" },
+        body: JSON.stringify({ model: "text-embedding-3-small", input: "again", dimensions: 2 })
+      })
+      const body: Vectors = JSON.parse(await response.text())
+      return { headers: response.headers, body }
+    }
+    const first = await ask()
+    const again = await ask()
+    assert.strictEqual(first.headers.get("x-sluice-cache"), "miss")
+    assert.strictEqual(again.headers.get("x-sluice-cache"), "hit")
+    assert.strictEqual(again.headers.get("x-sluice-cost-usd"), "0.00")
+    assert.deepStrictEqual(again.body.data, first.body.data)
+    assert.strictEqual(our.mock.calls().length, 1)
+    await assertCharged(our.server, customer, first.headers, "0.0000001", "1")
+  })
+
   it("counts the tokens of embeddings among the key's tokens a minute", async () => {
     const customer = await newCustomer(our.server, { limits: { tokens_per_minute: 100 } })
     our.mock.script({ usage: { prompt_tokens: 90, total_tokens: 90 } })
