@@ -53,6 +53,7 @@ export interface ApiKey {
   readonly requests_used: number
   /** The response cache, for requests that say nothing of it. */
   readonly cache: CacheMode | null
+  readonly guardrails: Guardrails | null
   readonly expires_at: string | null
   readonly revoked_at: string | null
   readonly created_at: string

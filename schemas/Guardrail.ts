@@ -3,7 +3,7 @@
  *
  * @since 0.1.0
  */
-import { Schema } from "effect"
+import { Schema, SchemaGetter, SchemaParser } from "effect"
 
 /** Personal data that can be found in a text. @category schemas @since 0.1.0 */
 export const PiiKind = Schema.Literals(["email", "phone", "ssn", "card"])
@@ -35,6 +35,16 @@ export const Guardrails = Schema.Struct({
   output: Schema.optionalKey(Schema.Struct({ pii: Schema.optionalKey(PiiRule), deny: Schema.optionalKey(Phrases) }))
 }).annotate({ identifier: "Guardrails" })
 export type Guardrails = typeof Guardrails.Type
+
+const decodeExactly = SchemaParser.decodeUnknownEffect(Guardrails, { onExcessProperty: "error" })
+
+/** The same as somebody gives it: a field that means nothing is refused, so that nobody trusts a guardrail that is not there. @category schemas @since 0.1.0 */
+export const GivenGuardrails = Schema.Unknown.pipe(
+  Schema.decodeTo(Schema.toType(Guardrails), {
+    decode: SchemaGetter.transformEffect((given) => decodeExactly(given)),
+    encode: SchemaGetter.transform((guardrails) => guardrails)
+  })
+).annotate({ identifier: "GivenGuardrails", description: "`pii`, `injection`, `topics`, `moderation`, `output`" })
 
 /** A guardrail refused a request. `finding` names what was found, never the text. @category errors @since 0.1.0 */
 export class GuardrailBlocked extends Schema.TaggedError<GuardrailBlocked>()("GuardrailBlocked", {

@@ -6,6 +6,7 @@
 import { Schema } from "effect"
 import { HttpApiEndpoint, HttpApiGroup } from "effect/http-api"
 import { CacheMode } from "../../schemas/Account.ts"
+import { GivenGuardrails } from "../../schemas/Guardrail.ts"
 import { NegotiatedLimits } from "../../schemas/Plan.ts"
 import { ById, failures, json, listOf, PageQuery, Row } from "./ApiShapes.ts"
 
@@ -17,6 +18,7 @@ const settings = {
   limits: Schema.optional(NegotiatedLimits),
   max_requests: Schema.optional(Schema.NullOr(Schema.Finite)),
   cache: Schema.optional(Schema.NullOr(CacheMode)),
+  guardrails: Schema.optional(Schema.NullOr(GivenGuardrails)),
   expires_at: Schema.optional(Schema.NullOr(Schema.String))
 }
 

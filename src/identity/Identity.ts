@@ -6,6 +6,7 @@
 import { Clock, Context, Effect, Layer, Redacted, Schema } from "effect"
 import { SqlClient } from "effect/sql"
 import { CacheMode, type Caller, Role } from "../../schemas/Account.ts"
+import { Guardrails } from "../../schemas/Guardrail.ts"
 import { NegotiatedLimits, PlanId } from "../../schemas/Plan.ts"
 import { allowsAddress, allowsDomain } from "./Allowlists.ts"
 import { AuthCache, type KeyRecord } from "./AuthCache.ts"
@@ -88,6 +89,7 @@ const Row = Schema.Struct({
   scopes: Strings,
   max_requests: Schema.NullOr(Schema.NumberFromString),
   cache: Schema.NullOr(CacheMode),
+  guardrails: Schema.NullOr(Schema.fromJsonString(Guardrails)),
   trial_ends_at: Schema.NullOr(Schema.String),
   expires_at: Schema.NullOr(Schema.String),
   revoked_at: Schema.NullOr(Schema.String)
@@ -106,7 +108,8 @@ const toRecord = (row: typeof Row.Type): KeyRecord => ({
     trialEndsAt: row.plan === "trial" ? millis(row.trial_ends_at) : null,
     scopes: row.scopes,
     maxRequests: row.max_requests,
-    cache: row.cache
+    cache: row.cache,
+    ...(row.guardrails === null || Object.keys(row.guardrails).length === 0 ? {} : { guardrails: row.guardrails })
   },
   userStatus: row.status,
   ipAllowlist: row.ip_allowlist,
@@ -141,12 +144,12 @@ const makeReads = (sql: SqlClient.SqlClient) => {
     keys: (hashes: ReadonlyArray<string>) =>
       read(sql`SELECT k.key_hash AS hash, k.id AS key_id, k.user_id, ${user}, k.limits::text AS key_limits,
         k.ip_allowlist::text AS ip_allowlist, k.domain_allowlist::text AS domain_allowlist, k.scopes::text AS scopes,
-        k.max_requests::text AS max_requests, k.cache, ${epoch("u.trial_ends_at")} AS trial_ends_at,
+        k.max_requests::text AS max_requests, k.cache, k.guardrails::text AS guardrails, ${epoch("u.trial_ends_at")} AS trial_ends_at,
         ${epoch("k.expires_at")} AS expires_at, ${epoch("k.revoked_at")} AS revoked_at
         FROM api_keys k JOIN users u ON u.id = k.user_id WHERE k.key_hash = ANY(string_to_array(${hashes.join(",")}, ','))`),
     sessions: (hashes: ReadonlyArray<string>) =>
       read(sql`SELECT s.token_hash AS hash, s.id AS key_id, s.user_id, ${user}, '{}' AS key_limits,
-        '[]' AS ip_allowlist, '[]' AS domain_allowlist, '["*"]' AS scopes, NULL::text AS max_requests, NULL::text AS cache,
+        '[]' AS ip_allowlist, '[]' AS domain_allowlist, '["*"]' AS scopes, NULL::text AS max_requests, NULL::text AS cache, NULL::text AS guardrails,
         ${epoch("u.trial_ends_at")} AS trial_ends_at, ${epoch("s.expires_at")} AS expires_at, ${epoch("s.ended_at")} AS revoked_at
         FROM sessions s JOIN users u ON u.id = s.user_id WHERE s.token_hash = ANY(string_to_array(${hashes.join(",")}, ','))`)
   }

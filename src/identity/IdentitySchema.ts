@@ -41,6 +41,7 @@ const statements = [
     max_requests bigint,
     requests_used bigint NOT NULL DEFAULT 0,
     cache text CHECK (cache IN ('on', 'off')),
+    guardrails jsonb,
     expires_at timestamptz,
     revoked_at timestamptz,
     created_at timestamptz NOT NULL DEFAULT clock_timestamp(),

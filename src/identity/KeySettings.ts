@@ -4,6 +4,7 @@
  * @since 0.1.0
  */
 import type { CacheMode } from "../../schemas/Account.ts"
+import type { Guardrails } from "../../schemas/Guardrail.ts"
 import type { NegotiatedLimits } from "../../schemas/Plan.ts"
 import { isDomain, isNetwork } from "./Allowlists.ts"
 import { validate } from "./EffectiveLimits.ts"
@@ -21,6 +22,8 @@ export interface KeyChange {
   /** Requests in all; null: no cap. */
   readonly max_requests?: number | null | undefined
   readonly cache?: CacheMode | null | undefined
+  /** Null: nothing is watched. */
+  readonly guardrails?: Guardrails | null | undefined
   /** ISO-8601; null: never. */
   readonly expires_at?: string | null | undefined
 }

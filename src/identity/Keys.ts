@@ -8,6 +8,7 @@ import { SecureRandom } from "effect/crypto"
 import { Base64Url } from "effect/encoding"
 import { SqlClient } from "effect/sql"
 import { type AccountId, type ApiKey, CacheMode } from "../../schemas/Account.ts"
+import { Guardrails } from "../../schemas/Guardrail.ts"
 import { type AccountsError, fail, fromDatabase, isoColumn } from "./AccountsError.ts"
 import { AuthCache } from "./AuthCache.ts"
 import type { Fernet } from "./Fernet.ts"
@@ -62,6 +63,7 @@ const KeyRows = Schema.Array(
     max_requests: Schema.NullOr(Schema.NumberFromString),
     requests_used: Schema.NumberFromString,
     cache: Schema.NullOr(CacheMode),
+    guardrails: Schema.NullOr(Schema.fromJsonString(Guardrails)),
     expires_at: Schema.NullOr(Schema.String),
     revoked_at: Schema.NullOr(Schema.String),
     created_at: Schema.String
@@ -69,7 +71,7 @@ const KeyRows = Schema.Array(
 )
 const columns = [
   "id, name, prefix, last4, scopes::text, ip_allowlist::text, domain_allowlist::text, limits::text, max_requests::text",
-  `requests_used::text, cache, ${isoColumn("expires_at")}, ${isoColumn("revoked_at")}, ${isoColumn("created_at")}`
+  `requests_used::text, cache, guardrails::text, ${isoColumn("expires_at")}, ${isoColumn("revoked_at")}, ${isoColumn("created_at")}`
 ].join(", ")
 const decodeKeys = Schema.decodeUnknownEffect(KeyRows)
 
@@ -106,13 +108,13 @@ const make = Effect.fnUntraced(function* ({ environment, fernet }: KeysOptions) 
     }
     const rows =
       yield* sql`INSERT INTO api_keys (id, user_id, key_hash, encrypted_key, key_version, name, prefix, last4, environment, is_primary,
-        scopes, ip_allowlist, domain_allowlist, limits, max_requests, cache, expires_at)
+        scopes, ip_allowlist, domain_allowlist, limits, max_requests, cache, guardrails, expires_at)
       SELECT id, user_id, key_hash, encrypted_key, key_version, name, prefix, last4, environment, is_primary,
         coalesce(scopes, '["*"]'), coalesce(ip_allowlist, '[]'), coalesce(domain_allowlist, '[]'), coalesce(limits, '{}'),
-        max_requests, cache, expires_at
+        max_requests, cache, nullif(guardrails, 'null'), expires_at
       FROM jsonb_to_record(${JSON.stringify(row)}::text::jsonb) AS t (id text, user_id text, key_hash text, encrypted_key text, key_version text,
         name text, prefix text, last4 text, environment text, is_primary boolean, scopes jsonb, ip_allowlist jsonb,
-        domain_allowlist jsonb, limits jsonb, max_requests bigint, cache text, expires_at timestamptz)
+        domain_allowlist jsonb, limits jsonb, max_requests bigint, cache text, guardrails jsonb, expires_at timestamptz)
       RETURNING ${returned}`
     const made = (yield* decodeKeys(rows))[0]
     if (made === undefined) return yield* fail("unavailable", "the key was not written")
@@ -135,6 +137,7 @@ const make = Effect.fnUntraced(function* ({ environment, fernet }: KeysOptions) 
           limits = limits || coalesce(p->'limits', '{}'),
           max_requests = CASE WHEN jsonb_exists(p, 'max_requests') THEN (p->>'max_requests')::bigint ELSE max_requests END,
           cache = CASE WHEN jsonb_exists(p, 'cache') THEN p->>'cache' ELSE cache END,
+          guardrails = CASE WHEN jsonb_exists(p, 'guardrails') THEN nullif(p->'guardrails', 'null') ELSE guardrails END,
           expires_at = CASE WHEN jsonb_exists(p, 'expires_at') THEN (p->>'expires_at')::timestamptz ELSE expires_at END,
           changed_at = clock_timestamp()
         FROM (SELECT ${given}::text::jsonb AS p) AS given
