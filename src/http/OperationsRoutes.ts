@@ -11,6 +11,7 @@ import { SqlClient } from "effect/sql"
 import { StripeInbox } from "../billing/StripeInbox.ts"
 import { Lifecycle } from "../health/Lifecycle.ts"
 import { KeyHasher } from "../identity/KeyHasher.ts"
+import { CounterStore } from "../limits/CounterStore.ts"
 import { Breakers } from "../providers/Breakers.ts"
 import { Api } from "./Api.ts"
 import * as ApiError from "./ApiError.ts"
@@ -37,6 +38,7 @@ export const layer = HttpApiBuilder.group(
   Effect.fnUntraced(function* (handlers) {
     const sql = yield* SqlClient.SqlClient
     const breakers = yield* Breakers
+    const counters = yield* CounterStore
     const lifecycle = yield* Lifecycle
     const hasher = yield* KeyHasher
     const options = yield* OperationsOptions
@@ -56,12 +58,14 @@ export const layer = HttpApiBuilder.group(
     const health = Effect.gen(function* () {
       const database = yield* Effect.match(sql`SELECT 1`, { onFailure: () => "down" as const, onSuccess: () => "operational" as const })
       const open = (yield* breakers.states).filter((breaker) => breaker.state !== "closed").map((breaker) => breaker.provider)
+      // Away: limits hold for each process alone.
+      const sharedCounters = counters.isAway() ? "down" : "operational"
       const now = yield* Clock.currentTimeMillis
       return json({
-        status: database === "operational" && open.length === 0 ? "operational" : "degraded",
+        status: database === "operational" && !counters.isAway() && open.length === 0 ? "operational" : "degraded",
         version: options.version,
         timestamp: new Date(now).toISOString(),
-        components: { database, providers: open.length === 0 ? "operational" : "degraded", open_circuits: open }
+        components: { database, counters: sharedCounters, providers: open.length === 0 ? "operational" : "degraded", open_circuits: open }
       })
     })
 

@@ -141,6 +141,9 @@ describe("two replicas and one Redis", () => {
         // Forever, if anybody waited for Redis; the rest is this machine's.
         assert.isBelow(performance.now() - started, 1_500)
         assert.strictEqual(await metric(a, "sluice_limit_store_local"), 1)
+        const health = await jsonCall<{ status: string; components: { counters: string } }>(a.url, null, "GET", "/health")
+        assert.deepInclude(health.body, { status: "degraded" })
+        assert.strictEqual(health.body.components.counters, "down")
         const failed = await metric(a, "sluice_limit_store_failures_total")
         const later = performance.now()
         for (let i = 0; i < 5; i++) assert.strictEqual((await chat(a, who)).status, 200)
