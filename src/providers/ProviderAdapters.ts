@@ -12,6 +12,7 @@ import * as GeminiAdapter from "./protocols/GeminiAdapter.ts"
 import * as OpenAiAdapter from "./protocols/OpenAiAdapter.ts"
 import * as Sandbox from "./Sandbox.ts"
 import { Transport } from "./Transport.ts"
+import * as Unspoken from "./Unspoken.ts"
 
 /** @category services @since 0.1.0 */
 export class ProviderAdapters extends Context.Service<
@@ -29,7 +30,7 @@ export class ProviderAdapters extends Context.Service<
       const anthropic = AnthropicAdapter.make(transport)
       const adapters = {
         openai: openAi,
-        other: openAi,
+        other: Unspoken.make(),
         gemini: GeminiAdapter.make(transport, yield* ProviderTokens),
         anthropic,
         sandbox: Sandbox.make()
