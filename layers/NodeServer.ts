@@ -3,7 +3,8 @@
  *
  * @since 0.1.0
  */
-import { createServer } from "node:http"
+import { createServer, type Server } from "node:http"
+import type { Socket } from "node:net"
 import { NodeHttpServer } from "@effect/platform-node"
 import { Effect, Layer } from "effect"
 import { HttpServer } from "effect/http"
@@ -20,6 +21,23 @@ export interface NodeServerOptions {
   readonly shutdownGraceMs: number
 }
 
+/** A stop would wait for connections that were opened and never used, as clients keep them ready: Node does not count them as idle. */
+const closeUnused = (server: Server): void => {
+  const unused = new Set<Socket>()
+  server.on("connection", (socket) => {
+    // One that was waiting to be accepted when the stop began is as unused.
+    if (!server.listening) return void socket.destroy()
+    unused.add(socket)
+    socket.once("close", () => unused.delete(socket))
+  })
+  server.on("request", (request) => unused.delete(request.socket))
+  const close = server.close.bind(server)
+  server.close = (done) => {
+    for (const socket of unused) if (socket.bytesRead === 0) socket.destroy()
+    return close(done)
+  }
+}
+
 const make = () => {
   const server = createServer({
     maxHeaderSize: 16 * 1_024,
@@ -30,6 +48,7 @@ const make = () => {
     connectionsCheckingInterval: 2_000
   })
   UploadWatch.watch(server)
+  closeUnused(server)
   server.on("request", (_, response) => {
     response.on("close", () => {
       // A connection that falls idle while the server stops would hold the stop until it times out.

@@ -1,6 +1,7 @@
 /**
  * The server killed, stopped and started again, with money under way.
  */
+import { connect } from "node:net"
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
 import { inject } from "vitest"
 import { type MockProvider, startMockProvider } from "../../bench/MockProvider.ts"
@@ -49,6 +50,18 @@ for (const mode of ["embedded", "service"] as const) {
     afterAll(async () => {
       await mock?.close()
       directory.remove()
+    })
+
+    it("a stop does not wait for connections that were opened and never used", async () => {
+      const server = await startServer(settings)
+      const socket = connect(Number(new URL(server.url).port), "127.0.0.1")
+      await new Promise((resolve) => socket.once("connect", resolve))
+      const closed = new Promise((resolve) => socket.once("close", resolve))
+      socket.on("error", () => {})
+      const stopping = Date.now()
+      assert.strictEqual(await server.stop(), 0)
+      await closed
+      assert.isBelow(Date.now() - stopping, 15_000)
     })
 
     it("kill -9 under 50 streams: nothing charged that did not end, holds back within 5 s, the book sound", async () => {
