@@ -26,6 +26,8 @@ import { Webhooks } from "../src/events/Webhooks.ts"
 import { Gateway } from "../src/Gateway.ts"
 import { Moderation } from "../src/guardrails/Moderation.ts"
 import { Lifecycle } from "../src/health/Lifecycle.ts"
+import { PassiveHealth } from "../src/health/PassiveHealth.ts"
+import * as RoutingHealth from "../src/health/RoutingHealth.ts"
 import { AnonymousInference } from "../src/http/Access.ts"
 import { App } from "../src/http/App.ts"
 import { IpGate } from "../src/http/IpGate.ts"
@@ -57,6 +59,7 @@ import { Breakers } from "../src/providers/Breakers.ts"
 import { Failover } from "../src/providers/Failover.ts"
 import { ProviderAdapters } from "../src/providers/ProviderAdapters.ts"
 import { ProviderRegistry } from "../src/providers/ProviderRegistry.ts"
+import { Balancer } from "../src/routing/Balancer.ts"
 import { Outcomes } from "../src/usage/Outcomes.ts"
 import { RequestLog } from "../src/usage/RequestLog.ts"
 import { UsageReports } from "../src/usage/UsageReports.ts"
@@ -148,7 +151,8 @@ export const services = (settings: Settings, secrets: Secrets, ledgerOptions: Co
     Layer.provide([ProviderLists.layer, transport])
   )
   return Gateway.layer.pipe(
-    Layer.provideMerge(Layer.mergeAll(Resolution.layer, answers)),
+    Layer.provideMerge(Layer.mergeAll(Resolution.layer, Balancer.layer, answers).pipe(Layer.provide(RoutingHealth.layer))),
+    Layer.provideMerge(PassiveHealth.layer()),
     Layer.provideMerge(Layer.mergeAll(CatalogListing.layer, sync)),
     Layer.provideMerge(events(settings, secrets)),
     Layer.provideMerge(Layer.mergeAll(failover, outcomes, limits, moderation, Idempotency.layer, billing)),

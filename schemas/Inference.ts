@@ -18,7 +18,12 @@ export interface ProviderPreference {
   readonly order: ReadonlyArray<string>
   readonly only: ReadonlyArray<string>
   readonly allowFallbacks: boolean
+  /** By what the providers are ordered, where `order` does not say. */
+  readonly sort?: ProviderSort
 }
+
+/** The cheapest first, the quickest to answer, or the one that writes fastest. @category models @since 0.1.0 */
+export type ProviderSort = "price" | "latency" | "throughput"
 
 /** @category models @since 0.1.0 */
 export interface InferenceRequest {

@@ -33,6 +33,7 @@ import { maxOutputOf, priceRoute } from "./ledger/RoutePrice.ts"
 import { VelocityMode } from "./limits/VelocityMode.ts"
 import * as AttemptLog from "./providers/AttemptLog.ts"
 import { AllProvidersFailed, Failover } from "./providers/Failover.ts"
+import { Balancer } from "./routing/Balancer.ts"
 import type { Routing } from "./routing/RouterDecision.ts"
 import * as JsonMode from "./streams/JsonMode.ts"
 import { Meter } from "./streams/Meter.ts"
@@ -123,6 +124,7 @@ export class Gateway extends Context.Service<
     this,
     Effect.gen(function* () {
       const line: Line = {
+        balancer: yield* Balancer,
         resolution: yield* Resolution,
         cache: yield* AnswerCache,
         ledger: yield* Ledger,
@@ -142,6 +144,7 @@ export class Gateway extends Context.Service<
 
 /** The rooms that a request goes through. */
 interface Line {
+  readonly balancer: Balancer["Service"]
   readonly resolution: Resolution["Service"]
   readonly cache: AnswerCache["Service"]
   readonly ledger: Ledger["Service"]
@@ -193,7 +196,9 @@ const guardInput = Effect.fnUntraced(function* (line: Line, run: Run, guardrails
 const check = Effect.fnUntraced(function* (line: Line, run: Run) {
   if (run.call.caller.guardrails !== undefined) yield* guardInput(line, run, run.call.caller.guardrails)
   const { caller, request } = run.call
-  const { candidates, routing } = yield* line.resolution.resolve(request)
+  const resolved = yield* line.resolution.resolve(request)
+  const { routing } = resolved
+  const candidates = yield* line.balancer.order(request, resolved.candidates, (candidate) => priceRoute(request, [candidate]).amount)
   run.routing = routing
   const { model } = candidates[0]
   if (request.maxTokens !== null && request.maxTokens > model.contextLength) {

@@ -103,19 +103,26 @@ const readSlugs = (value: Json.Json | undefined, param: string): Read<ReadonlyAr
   return isStrings(value) && value.length <= 50 ? Result.succeed(value) : refuse(`\`${param}\` must be an array of provider slugs.`, param)
 }
 
+const sorts = ["price", "latency", "throughput"] as const
+
 /** The `provider` field. @category decoding @since 0.1.0 */
 export const readPreference = (value: Json.Json | undefined): Read<ProviderPreference | null> => {
   if (value === undefined || value === null) return Result.succeed(null)
   if (typeof value === "string") return Result.succeed({ order: [value], only: [], allowFallbacks: true })
   if (!Json.isObject(value))
-    return refuse("`provider` must be a slug, or an object with `order`, `only` and `allow_fallbacks`.", "provider")
+    return refuse("`provider` must be a slug, or an object with `order`, `only`, `allow_fallbacks` and `sort`.", "provider")
   const allow = value["allow_fallbacks"]
   if (allow !== undefined && typeof allow !== "boolean")
     return refuse("`provider.allow_fallbacks` must be true or false.", "provider.allow_fallbacks")
+  const wanted = value["sort"] ?? null
+  const sort = sorts.find((known) => known === wanted)
+  if (wanted !== null && sort === undefined) {
+    return refuse(`\`provider.sort\` must be one of ${sorts.join(", ")}.`, "provider.sort", "PARAMETER_OUT_OF_RANGE")
+  }
   return Result.gen(function* () {
     const order = yield* readSlugs(value["order"], "provider.order")
     const only = yield* readSlugs(value["only"], "provider.only")
-    return { order, only, allowFallbacks: allow !== false }
+    return { order, only, allowFallbacks: allow !== false, ...(sort === undefined ? {} : { sort }) }
   })
 }
 

@@ -1,0 +1,151 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Context, Effect, Layer } from "effect"
+import { TestClock } from "effect/testing"
+import type { Caller } from "../../schemas/Account.ts"
+import { zero } from "../../schemas/Money.ts"
+import type { Limits } from "../../schemas/Plan.ts"
+import { none } from "../../schemas/Usage.ts"
+import { PassiveHealth } from "../../src/health/PassiveHealth.ts"
+import * as RoutingHealth from "../../src/health/RoutingHealth.ts"
+import type { Attempt } from "../../src/providers/AttemptLog.ts"
+import { Latencies } from "../../src/routing/Latencies.ts"
+import { LiveHealth } from "../../src/routing/LiveHealth.ts"
+import { type Outcome, Outcomes } from "../../src/usage/Outcomes.ts"
+import { candidate, request } from "../support/scripted.ts"
+
+/** Outcomes that are only told on, nothing written. */
+const outcomes = Layer.sync(Outcomes, () => {
+  const listeners = new Set<(outcome: Outcome) => Effect.Effect<void>>()
+  return Outcomes.of({
+    publish: (outcome) => Effect.forEach(listeners, (listener) => listener(outcome), { discard: true }),
+    subscribe: (listener) => Effect.sync(() => void listeners.add(listener))
+  })
+})
+
+const layer = PassiveHealth.layer({ windowMs: 600_000 }).pipe(Layer.provideMerge(outcomes))
+
+const attempt = (provider: string, error: string | null = null, latencyMs = 100): Attempt => ({
+  provider,
+  model: "org/model",
+  status: error === null ? 200 : null,
+  error,
+  latencyMs
+})
+
+const limits: Limits = {
+  rpm: "none",
+  tokensPerMinute: "none",
+  tokensPerDay: "none",
+  tokensPerMonth: "none",
+  requestsPerDay: "none",
+  concurrency: "none",
+  burst: "none",
+  dailyUsd: "none"
+}
+const caller: Caller = {
+  accountId: "account",
+  keyId: "key",
+  role: "dev",
+  plan: "dev",
+  limits,
+  trialEndsAt: null,
+  scopes: ["*"],
+  maxRequests: null,
+  cache: null
+}
+
+const tell = Effect.fnUntraced(function* (attempts: ReadonlyArray<Attempt>, more: Partial<Outcome> = {}) {
+  const now = yield* Effect.clockWith((clock) => clock.currentTimeMillis)
+  yield* (yield* Outcomes).publish({
+    caller,
+    request: request(),
+    rid: "r",
+    clientRequestId: null,
+    candidate: candidate("groq"),
+    attempts,
+    routing: null,
+    usage: none,
+    cost: zero,
+    outcome: "ok",
+    status: 200,
+    startedAt: now - 1_000,
+    endedAt: now,
+    timeToFirstChunkMs: null,
+    ...more
+  })
+})
+
+const times = (count: number, attempts: ReadonlyArray<Attempt>) => Effect.repeat(tell(attempts), { times: count - 1 })
+
+describe("passive health", () => {
+  it.effect("CM-11.4 every request adds a record for each provider that was asked: how it went, and how long it took", () =>
+    Effect.gen(function* () {
+      const health = yield* PassiveHealth
+      assert.isNull(health.provider("groq"))
+      yield* times(6, [attempt("groq", "status_503"), attempt("together", null, 200)])
+      yield* times(2, [attempt("groq", null, 50)])
+      assert.deepInclude(health.provider("groq"), { successes: 2, failures: 6, uptime: 0.25, consecutiveFailures: 0 })
+      assert.deepInclude(health.provider("together"), { successes: 6, failures: 0, uptime: 1, latencyP50: 200 })
+      assert.deepInclude(health.model("together", "org/model"), { successes: 6 })
+      assert.isNull(health.model("together", "org/other"))
+      assert.deepStrictEqual(
+        health.models().map(({ model, provider }) => `${provider} ${model}`),
+        ["together org/model", "groq org/model"]
+      )
+    }).pipe(Effect.provide(layer))
+  )
+
+  it.effect("limits and callers' mistakes are counted and say nothing of how well a provider works", () =>
+    Effect.gen(function* () {
+      const health = yield* PassiveHealth
+      yield* times(9, [attempt("groq", "status_429")])
+      yield* times(9, [attempt("groq", "status_400"), attempt("groq", "status_404"), attempt("groq", "answer_not_continued")])
+      assert.deepInclude(health.provider("groq"), { successes: 0, failures: 0, limited: 9, refused: 27, uptime: null })
+      for (const error of ["status_401", "status_500", "status_529", "timeout_idle", "connection_failed", "answer_cut"]) {
+        yield* tell([attempt("groq", error)])
+      }
+      assert.deepInclude(health.provider("groq"), { failures: 6, uptime: 0, consecutiveFailures: 6 })
+    }).pipe(Effect.provide(layer))
+  )
+
+  it.effect("what is older than the window is forgotten; too little says nothing", () =>
+    Effect.gen(function* () {
+      const health = yield* PassiveHealth
+      yield* times(4, [attempt("groq", "status_503")])
+      assert.deepInclude(health.provider("groq"), { failures: 4, uptime: null })
+      yield* TestClock.adjust(300_000)
+      yield* times(4, [attempt("groq", null, 80)])
+      assert.deepInclude(health.provider("groq"), { uptime: 0.5, latencyP50: 80 })
+      yield* TestClock.adjust(310_000)
+      assert.deepInclude(health.provider("groq"), { successes: 4, failures: 0, uptime: null, latencyP50: 80 })
+      yield* TestClock.adjust(310_000)
+      assert.deepInclude(health.provider("groq"), { successes: 0, failures: 0, latencyP50: null })
+    }).pipe(Effect.provide(layer))
+  )
+
+  it.effect("medians: of whole answers, of first contents and of tokens a second, each for itself", () =>
+    Effect.gen(function* () {
+      const health = yield* PassiveHealth
+      for (const ms of [900, 100, 300]) yield* tell([attempt("groq", null, ms)], { usage: { ...none, output: ms } })
+      assert.deepInclude(health.provider("groq"), { latencyP50: 300, firstChunkP50: null, tokensPerSecondP50: 300 })
+      for (const ms of [9, 1, 3]) yield* tell([attempt("groq", null, ms)], { request: request({ stream: true }) })
+      assert.deepInclude(health.provider("groq"), { latencyP50: 300, firstChunkP50: 3 })
+      for (let i = 0; i < 200; i++) yield* tell([attempt("groq", null, 7)])
+      assert.deepInclude(health.provider("groq"), { latencyP50: 7 })
+    }).pipe(Effect.provide(layer))
+  )
+
+  it.effect("routing reads it: the model's own figures, the provider's where too little is known of it", () =>
+    Effect.gen(function* () {
+      const routing = yield* Layer.build(RoutingHealth.layer)
+      const live = Context.get(routing, LiveHealth)
+      yield* times(6, [attempt("groq", "status_503")])
+      yield* times(6, [{ ...attempt("groq", null, 40), model: "org/other" }])
+      assert.deepInclude(live("org/model", "groq"), { uptime: 0, latencyP50: null })
+      assert.deepInclude(live("org/other", "groq"), { uptime: 1, latencyP50: 40 })
+      assert.deepInclude(live("org/unasked", "groq"), { uptime: 0.5, latencyP50: null })
+      assert.isNull(live("org/model", "together").uptime)
+      assert.strictEqual(Context.get(routing, Latencies)("org/other", "groq"), 40)
+    }).pipe(Effect.scoped, Effect.provide(layer))
+  )
+})
