@@ -266,7 +266,7 @@ const settle = (run: Run, charge: Charge.Charge, candidate: Candidate) => {
   run.outcome = "ok"
   run.status = 200
   run.candidate = candidate
-  const end = chargeFor(run, candidate)
+  const end = Charge.forUsage(candidate, run.meter.usage())
   run.cost = end.cost
   return Effect.as(charge.end(end), end)
 }
@@ -342,19 +342,6 @@ const stream = Effect.fnUntraced(function* (line: Line, call: GatewayCall) {
   return { ...about, events: events.pipe(OutputGuard.stream(call.caller.guardrails?.output, run.flags)), usage: () => run.meter.usage() }
 })
 
-/** What is owed for what was metered, at the price of the provider that answered. */
-const chargeFor = (run: Run, candidate: Candidate) => {
-  const usage = Pricing.billable(candidate.pricing, run.meter.usage())
-  return {
-    _tag: "Charge" as const,
-    cost: Pricing.cost(candidate.pricing, usage),
-    model: candidate.model.id,
-    provider: candidate.provider,
-    pricing: Pricing.holding(candidate.pricing, usage),
-    usage
-  }
-}
-
 const refund = (run: Run, why: string): Charge.ChargeEnd => ({
   _tag: "Refund",
   model: run.candidate?.model.id ?? run.log.attempts.at(-1)?.model ?? run.call.request.model,
@@ -379,7 +366,7 @@ const abandoned = (run: Run, exit: Exit.Exit<unknown, unknown>, draining: boolea
   run.status = CLIENT_CLOSED_REQUEST
   if (candidate === null) return { _tag: "Release" }
   run.candidate = candidate
-  const end = chargeFor(run, candidate)
+  const end = Charge.forUsage(candidate, run.meter.usage())
   run.cost = end.cost
   return end
 }

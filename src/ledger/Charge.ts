@@ -5,9 +5,12 @@
  */
 import { Effect, type Exit, type Scope } from "effect"
 import type { LedgerError } from "../../schemas/LedgerEntry.ts"
+import type { Candidate } from "../../schemas/Model.ts"
 import type { Money } from "../../schemas/Money.ts"
 import * as MoneyValue from "../../schemas/Money.ts"
+import type { Usage } from "../../schemas/Usage.ts"
 import { type Hold, type HoldRequest, Ledger, type Settlement } from "./Ledger.ts"
+import * as Pricing from "./Pricing.ts"
 
 /** How a request ends: a settlement, or nothing owed and nobody at fault. @category models @since 0.1.0 */
 export type ChargeEnd = Settlement | { readonly _tag: "Release" }
@@ -69,3 +72,16 @@ export const openFree = Effect.fnUntraced(function* (
   })
   return { rid, held: MoneyValue.zero, end: () => end }
 })
+
+/** What is owed for what was used, at the price of the provider that answered. @category constructors @since 0.1.0 */
+export const forUsage = (candidate: Candidate, used: Usage) => {
+  const usage = Pricing.billable(candidate.pricing, used)
+  return {
+    _tag: "Charge" as const,
+    cost: Pricing.cost(candidate.pricing, usage),
+    model: candidate.model.id,
+    provider: candidate.provider,
+    pricing: Pricing.holding(candidate.pricing, usage),
+    usage
+  }
+}
