@@ -19,19 +19,27 @@ import type { Settings } from "./Settings.ts"
 /** Counters kept in this process, at most. */
 const COUNTERS = 100_000
 
-/** @category layers @since 0.1.0 */
-export const services = (settings: Settings, secrets: Secrets) => {
+const ledgerOf = (settings: Settings) => {
   const name = DirectoryLock.currentProcess()
   // The directory's lock says that no other process has this database: whoever else it names is gone.
   const isGone = (other: string) => other !== name
-  const ledger = {
+  return {
     incarnation: { host: "embedded", process: name, isGone },
     journals: FileJournals.make(join(settings.dataDir, "journal"), isGone),
     stopwatch: ElapsedTime.stopwatch
   }
-  const database = Layer.unwrap(Effect.map(DirectoryLock.acquire(settings.dataDir), () => PGlite.layer(join(settings.dataDir, "postgres"))))
-  return House.services(settings, secrets, ledger).pipe(
-    Layer.provideMerge(database),
+}
+
+const database = (settings: Settings) =>
+  Layer.unwrap(Effect.map(DirectoryLock.acquire(settings.dataDir), () => PGlite.layer(join(settings.dataDir, "postgres"))))
+
+/** What manages users and keys, for a command while no server runs. @category layers @since 0.1.0 */
+export const administration = (settings: Settings, secrets: Secrets) =>
+  House.administration(settings, secrets, ledgerOf(settings)).pipe(Layer.provide(Layer.mergeAll(database(settings), Broadcast.layerMemory)))
+
+/** @category layers @since 0.1.0 */
+export const services = (settings: Settings, secrets: Secrets) =>
+  House.services(settings, secrets, ledgerOf(settings)).pipe(
+    Layer.provideMerge(database(settings)),
     Layer.provideMerge(Layer.mergeAll(CounterStore.layerMemory({ size: COUNTERS }), BreakerStore.layerMemory, Broadcast.layerMemory))
   )
-}

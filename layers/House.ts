@@ -20,6 +20,7 @@ import { Resolution } from "../src/catalog/Resolution.ts"
 import * as Migrations from "../src/database/Migrations.ts"
 import { CreditAlerts } from "../src/events/CreditAlerts.ts"
 import { EventBus } from "../src/events/EventBus.ts"
+import { encryptedSecrets } from "../src/events/EventsSchema.ts"
 import * as LimitAlerts from "../src/events/LimitAlerts.ts"
 import { WebhookDispatcher } from "../src/events/WebhookDispatcher.ts"
 import { Webhooks } from "../src/events/Webhooks.ts"
@@ -39,6 +40,7 @@ import { AuditLog } from "../src/identity/AuditLog.ts"
 import { AuthCache } from "../src/identity/AuthCache.ts"
 import * as Fernet from "../src/identity/Fernet.ts"
 import { Identity } from "../src/identity/Identity.ts"
+import { encryptedKeys } from "../src/identity/IdentitySchema.ts"
 import { KeyCaps } from "../src/identity/KeyCaps.ts"
 import { KeyRotation } from "../src/identity/KeyRotation.ts"
 import { Keys } from "../src/identity/Keys.ts"
@@ -97,28 +99,44 @@ const events = (settings: Settings, secrets: Secrets) => {
   )
 }
 
-/** Users and their keys, who they are and what was done with them. */
-const people = (settings: Settings, secrets: Secrets) => {
+/** Users and their keys, and what was done with them. */
+const accounts = (settings: Settings, secrets: Secrets) => {
   const keys = Layer.unwrap(
     Effect.map(Fernet.make(secrets.keyEncryptionKeys), (fernet) =>
-      Layer.mergeAll(Keys.layer({ environment: settings.environment, fernet }), KeyRotation.layer(fernet))
+      Layer.mergeAll(
+        Keys.layer({ environment: settings.environment, fernet }),
+        KeyRotation.layer({ fernet, columns: [...encryptedKeys, ...encryptedSecrets] })
+      )
     )
   )
-  const accounts = Accounts.layer.pipe(
-    Layer.provideMerge(Layer.mergeAll(keys, Partners.layer, Renewals.layer, Trials.layer, KeyCaps.layer, AuditLog.layer))
+  return Accounts.layer.pipe(
+    Layer.provideMerge(Layer.mergeAll(keys, Partners.layer, Renewals.layer, Trials.layer, AuditLog.layer)),
+    Layer.provideMerge(AuthCache.layer),
+    Layer.provideMerge(NodeCrypto.layer(secrets.keyHashSecret))
   )
+}
+
+/** Who calls, and how people come in. */
+const people = (settings: Settings, secrets: Secrets) => {
   const signIn = SignIn.layer.pipe(
-    Layer.provideMerge(Layer.mergeAll(accounts, Sessions.layer)),
+    Layer.provideMerge(Sessions.layer),
     Layer.provide([Passwords.layer, MailChecker.layer, JoseIdentityTokens.layer(settings.oidcIssuers)]),
     Layer.provide(PasswordKdf.layer)
   )
   // An embedded database has no other process that could change a key.
   const pollMs = settings.databaseUrl === null ? null : CHANGES_POLL
-  return Layer.mergeAll(Identity.layer({ adminKey: secrets.adminApiKey, pollMs }), signIn).pipe(
-    Layer.provideMerge(AuthCache.layer),
-    Layer.provideMerge(NodeCrypto.layer(secrets.keyHashSecret))
+  return Layer.mergeAll(Identity.layer({ adminKey: secrets.adminApiKey, pollMs }), signIn, KeyCaps.layer).pipe(
+    Layer.provideMerge(accounts(settings, secrets))
   )
 }
+
+/** What manages users and keys without serving anybody; needs a database and a `Broadcast`. @category layers @since 0.1.0 */
+export const administration = (settings: Settings, secrets: Secrets, ledgerOptions: CommitterOptions) =>
+  accounts(settings, secrets).pipe(
+    Layer.provide(Ledger.layer(ledgerOptions)),
+    Layer.provide(NodeCrypto.random),
+    Layer.provide(Migrations.layer)
+  )
 
 /** Every service of the gateway; needs a database (`SqlClient`), a `CounterStore`, a `BreakerStore` and a `Broadcast`. @category layers @since 0.1.0 */
 export const services = (settings: Settings, secrets: Secrets, ledgerOptions: CommitterOptions) => {

@@ -22,22 +22,30 @@ import type { Settings } from "./Settings.ts"
 
 const COUNTERS = 100_000
 
+const ledgerOf = (settings: Settings) => ({
+  incarnation: { host: DirectoryLock.currentHost(), process: DirectoryLock.currentProcess(), isGone: DirectoryLock.isGone },
+  journals: FileJournals.make(join(settings.dataDir, "journal")),
+  stopwatch: ElapsedTime.stopwatch
+})
+
+const broadcastOf = ({ redisUrl }: Settings) => (redisUrl === null ? Broadcast.layerMemory : RedisBroadcast.layer({ url: redisUrl }))
+
+/** What manages users and keys, for a command beside the servers. @category layers @since 0.1.0 */
+export const administration = (settings: Settings, secrets: Secrets, databaseUrl: Redacted.Redacted) =>
+  House.administration(settings, secrets, ledgerOf(settings)).pipe(
+    Layer.provide(Layer.mergeAll(Postgres.layer({ url: databaseUrl, maxConnections: 2 }), broadcastOf(settings)))
+  )
+
 /** @category layers @since 0.1.0 */
 export const services = (settings: Settings, secrets: Secrets, databaseUrl: Redacted.Redacted) => {
-  const ledger = {
-    incarnation: { host: DirectoryLock.currentHost(), process: DirectoryLock.currentProcess(), isGone: DirectoryLock.isGone },
-    journals: FileJournals.make(join(settings.dataDir, "journal")),
-    stopwatch: ElapsedTime.stopwatch
-  }
   const counters =
     settings.redisUrl === null
       ? CounterStore.layerMemory({ size: COUNTERS })
       : RedisCounters.layer({ url: settings.redisUrl, patienceMs: settings.redisTimeoutMs })
-  const broadcast = settings.redisUrl === null ? Broadcast.layerMemory : RedisBroadcast.layer({ url: settings.redisUrl })
   const breakers = settings.redisUrl === null ? BreakerStore.layerMemory : RedisBreakers.layer(settings.redisUrl)
   const store = settings.redisUrl === null ? Layer.empty : RedisStore.layer(settings.redisUrl)
-  return House.services(settings, secrets, ledger).pipe(
+  return House.services(settings, secrets, ledgerOf(settings)).pipe(
     Layer.provideMerge(Postgres.layer({ url: databaseUrl })),
-    Layer.provideMerge(Layer.mergeAll(counters, breakers, broadcast, store))
+    Layer.provideMerge(Layer.mergeAll(counters, breakers, broadcastOf(settings), store))
   )
 }

@@ -233,8 +233,8 @@ const providerSettings = Effect.fnUntraced(function* (definitions: ReadonlyArray
   return settings
 })
 
-/** In service mode nothing may be made up at start: several replicas have to agree. */
-const requireInService = Effect.fnUntraced(function* (settings: Settings) {
+/** In service mode nothing may be made up: several processes have to agree. @category validation @since 0.1.0 */
+export const requireInService = Effect.fnUntraced(function* (settings: Settings) {
   if (settings.databaseUrl === null) return settings
   const missing = [
     ["ADMIN_API_KEY", settings.adminApiKey],

@@ -8,7 +8,7 @@ import { HttpServer } from "effect/http"
 import { Accounts } from "../src/identity/Accounts.ts"
 import { Identity } from "../src/identity/Identity.ts"
 import { Keys } from "../src/identity/Keys.ts"
-import { addressFile } from "./BookDesk.ts"
+import { addressFile } from "./Desk.ts"
 import type { Secrets } from "./Secrets.ts"
 import type { Settings } from "./Settings.ts"
 

@@ -4,7 +4,7 @@
  * @since 0.1.0
  */
 import { Schema } from "effect"
-import type { Guardrails } from "./Guardrail.ts"
+import { Guardrails } from "./Guardrail.ts"
 import { type Limits, PlanId } from "./Plan.ts"
 
 /** A user's id, also the id of the user's ledger account (UUID). @category models @since 0.1.0 */
@@ -38,26 +38,28 @@ export type User = typeof User.Type
 export const CacheMode = Schema.Literals(["on", "off"])
 export type CacheMode = typeof CacheMode.Type
 
-/** A key as the API lists it; the plain key is shown only once, at creation. @category models @since 0.1.0 */
-export interface ApiKey {
-  readonly id: string
-  readonly name: string
-  readonly prefix: string
-  readonly last4: string
-  readonly scopes: ReadonlyArray<string>
-  readonly ip_allowlist: ReadonlyArray<string>
-  readonly domain_allowlist: ReadonlyArray<string>
-  readonly limits: Readonly<Record<string, number | string | null>>
+/** A key as the API lists it; the plain key is shown only once, at creation. @category schemas @since 0.1.0 */
+export const ApiKey = Schema.Struct({
+  id: Schema.String,
+  name: Schema.String,
+  prefix: Schema.String,
+  last4: Schema.String,
+  scopes: Schema.Array(Schema.String),
+  ip_allowlist: Schema.Array(Schema.String),
+  domain_allowlist: Schema.Array(Schema.String),
+  limits: Schema.Record(Schema.String, Schema.NullOr(Schema.Union([Schema.Finite, Schema.String]))),
   /** Requests the key may make in all; null: no cap. */
-  readonly max_requests: number | null
-  readonly requests_used: number
+  max_requests: Schema.NullOr(Schema.Number),
+  /** Counted while there is a cap. */
+  requests_used: Schema.Number,
   /** The response cache, for requests that say nothing of it. */
-  readonly cache: CacheMode | null
-  readonly guardrails: Guardrails | null
-  readonly expires_at: string | null
-  readonly revoked_at: string | null
-  readonly created_at: string
-}
+  cache: Schema.NullOr(CacheMode),
+  guardrails: Schema.NullOr(Guardrails),
+  expires_at: Schema.NullOr(Schema.String),
+  revoked_at: Schema.NullOr(Schema.String),
+  created_at: Schema.String
+}).annotate({ identifier: "ApiKey" })
+export type ApiKey = typeof ApiKey.Type
 
 /** The caller of one request, as authentication found it: everything the request path needs to know of the account. @category models @since 0.1.0 */
 export interface Caller {

@@ -9,6 +9,7 @@ import { Cause, Console, Effect, Exit } from "effect"
 import { Command } from "effect/cli"
 import * as BookDesk from "../layers/BookDesk.ts"
 import { VERSION } from "../layers/House.ts"
+import * as PeopleDesk from "../layers/PeopleDesk.ts"
 import * as Server from "../layers/Server.ts"
 import * as Sluice from "./cli/Sluice.ts"
 
@@ -19,7 +20,7 @@ const explain = (cause: Cause.Cause<unknown>): Effect.Effect<void> => {
   return Console.error(`sluice: ${message}`)
 }
 
-const program = Sluice.make({ serve: Server.serve, book: BookDesk.desk }).pipe(
+const program = Sluice.make({ serve: Server.serve, book: BookDesk.desk, people: PeopleDesk.desk }).pipe(
   Command.run({ version: VERSION }),
   Effect.tapCause((cause) => (Cause.hasInterruptsOnly(cause) ? Effect.void : explain(cause))),
   Effect.provide(NodeServices.layer)

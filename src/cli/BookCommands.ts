@@ -4,9 +4,11 @@
  * @since 0.1.0
  */
 import { Console, Data, Effect, Option } from "effect"
-import { Argument, Command, Flag } from "effect/cli"
+import { Argument, Command } from "effect/cli"
 import type { User } from "../../schemas/Account.ts"
 import type { LedgerCheck, LedgerEntry } from "../../schemas/LedgerEntry.ts"
+import { json, url } from "./ServerFlags.ts"
+import { table } from "./Table.ts"
 
 /** An account as the operator sees it; amounts are decimal strings in USD. @category models @since 0.1.0 */
 export interface AccountStory {
@@ -25,25 +27,6 @@ export interface BookDesk<E, R> {
 
 /** The book does not add up; what is wrong was printed. @category errors @since 0.1.0 */
 export class LedgerNotSound extends Data.TaggedError("LedgerNotSound")<{ readonly message: string }> {}
-
-const url = Flag.String("url").pipe(
-  Flag.withDescription("Ask a running server (with ADMIN_API_KEY) instead of the database, such as http://127.0.0.1:8080"),
-  Flag.optional
-)
-const json = Flag.Boolean("json").pipe(Flag.withDescription("Print JSON for machines"), Flag.withDefault(false))
-
-/** Columns as wide as what stands in them. */
-const table = (rows: ReadonlyArray<ReadonlyArray<string>>): string => {
-  const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => (row[column] ?? "").length)))
-  return rows
-    .map((row) =>
-      row
-        .map((cell, column) => cell.padEnd(widths[column] ?? 0))
-        .join("  ")
-        .trimEnd()
-    )
-    .join("\n")
-}
 
 const check = <E, R>(desk: BookDesk<E, R>) =>
   Command.make("check", { url, json }, (flags) =>

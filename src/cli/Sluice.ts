@@ -6,12 +6,14 @@
 import type { Effect } from "effect"
 import { Command } from "effect/cli"
 import * as BookCommands from "./BookCommands.ts"
+import * as PeopleCommands from "./PeopleCommands.ts"
 
 /** The work behind the commands. @category models @since 0.1.0 */
 export interface Commands<E, R> {
   /** Runs the server until it is stopped. */
   readonly serve: Effect.Effect<void, E, R>
   readonly book: BookCommands.BookDesk<E, R>
+  readonly people: PeopleCommands.PeopleDesk<E, R>
 }
 
 /** @category constructors @since 0.1.0 */
@@ -28,6 +30,8 @@ export const make = <E, R>(commands: Commands<E, R>) =>
           { command: "PORT=0 sluice serve", description: "A free port, named at start" }
         ])
       ),
+      PeopleCommands.users(commands.people),
+      PeopleCommands.keys(commands.people),
       BookCommands.credits(commands.book),
       BookCommands.ledger(commands.book)
     ])

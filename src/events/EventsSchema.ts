@@ -136,6 +136,12 @@ const triggers = [
     EXECUTE FUNCTION entries_tell()`
 ]
 
+/** Where secrets are kept encrypted. @category data @since 0.1.0 */
+export const encryptedSecrets = [
+  { table: "webhooks", column: "secret", version: null },
+  { table: "webhooks", column: "previous_secret", version: null }
+]
+
 /** @category migrations @since 0.1.0 */
 export const createEvents = Effect.gen(function* () {
   const sql = yield* SqlClient.SqlClient

@@ -5,10 +5,10 @@
  */
 import { Schema } from "effect"
 import { HttpApiEndpoint, HttpApiGroup } from "effect/http-api"
-import { CacheMode } from "../../schemas/Account.ts"
+import { ApiKey, CacheMode } from "../../schemas/Account.ts"
 import { GivenGuardrails } from "../../schemas/Guardrail.ts"
 import { NegotiatedLimits } from "../../schemas/Plan.ts"
-import { ById, failures, json, listOf, PageQuery, Row } from "./ApiShapes.ts"
+import { ById, failures, listOf, PageQuery } from "./ApiShapes.ts"
 
 const Strings = Schema.optional(Schema.Array(Schema.String))
 const settings = {
@@ -28,10 +28,13 @@ export const NewKeyBody = Schema.Struct({ name: Schema.String, ...settings })
 /** `PATCH /v1/keys/{id}`: what is absent stays as it is. @category schemas @since 0.1.0 */
 export const KeyChangeBody = Schema.Struct({ name: Schema.optional(Schema.String), ...settings })
 
+/** A key as it was just made: `key` is the plain one, shown here only. @category schemas @since 0.1.0 */
+export const MadeKey = Schema.Struct({ ...ApiKey.fields, key: Schema.String }).annotate({ httpApiStatus: 201 })
+
 /** @category models @since 0.1.0 */
 export const KeysApi = HttpApiGroup.make("keys").add(
-  HttpApiEndpoint.get("keys", "/v1/keys", { query: PageQuery, success: listOf(Row), error: failures }),
-  HttpApiEndpoint.post("createKey", "/v1/keys", { payload: NewKeyBody, success: Row.annotate({ httpApiStatus: 201 }), error: failures }),
-  HttpApiEndpoint.patch("updateKey", "/v1/keys/:id", { params: ById, payload: KeyChangeBody, ...json }),
-  HttpApiEndpoint.delete("revokeKey", "/v1/keys/:id", { params: ById, ...json })
+  HttpApiEndpoint.get("keys", "/v1/keys", { query: PageQuery, success: listOf(ApiKey), error: failures }),
+  HttpApiEndpoint.post("createKey", "/v1/keys", { payload: NewKeyBody, success: MadeKey, error: failures }),
+  HttpApiEndpoint.patch("updateKey", "/v1/keys/:id", { params: ById, payload: KeyChangeBody, success: ApiKey, error: failures }),
+  HttpApiEndpoint.delete("revokeKey", "/v1/keys/:id", { params: ById, success: ApiKey, error: failures })
 )

@@ -56,6 +56,8 @@ const open = (key: FernetKey, token: Uint8Array<ArrayBuffer>): Effect.Effect<str
 export interface Fernet {
   readonly encrypt: (text: string) => Effect.Effect<string>
   readonly decrypt: (token: string) => Effect.Effect<string, FernetError>
+  /** Whether a token was made under the newest key. */
+  readonly isNewest: (token: string) => Effect.Effect<boolean>
   /** Names the newest key without telling anything of it, for tokens that are kept. */
   readonly version: string
 }
@@ -92,6 +94,11 @@ export const make = Effect.fnUntraced(function* (ring: ReadonlyArray<Redacted.Re
     return yield* Effect.firstSuccessOf(keys.map((key) => open(key, bytes)))
   })
 
-  const fernet: Fernet = { encrypt, decrypt, version: newest.version }
+  const isNewest = (token: string) => {
+    const bytes = bytesOf(token)
+    return bytes === null || bytes.length < HEAD + 16 + MAC ? Effect.succeed(false) : Effect.isSuccess(open(newest, bytes))
+  }
+
+  const fernet: Fernet = { encrypt, decrypt, isNewest, version: newest.version }
   return fernet
 })

@@ -56,6 +56,9 @@ const statements = [
   "CREATE INDEX api_keys_version ON api_keys (key_version, id)"
 ]
 
+/** Where secrets are kept encrypted. @category data @since 0.1.0 */
+export const encryptedKeys = [{ table: "api_keys", column: "encrypted_key", version: "key_version" }]
+
 /** @category migrations @since 0.1.0 */
 export const createIdentity = Effect.gen(function* () {
   const sql = yield* SqlClient.SqlClient

@@ -7,7 +7,7 @@ import { Clock, Context, Effect, Layer, Redacted, Schema } from "effect"
 import { SecureRandom } from "effect/crypto"
 import { Base64Url } from "effect/encoding"
 import { SqlClient } from "effect/sql"
-import { type AccountId, type ApiKey, CacheMode } from "../../schemas/Account.ts"
+import { type AccountId, ApiKey } from "../../schemas/Account.ts"
 import { Guardrails } from "../../schemas/Guardrail.ts"
 import { type AccountsError, fail, fromDatabase, isoColumn } from "./AccountsError.ts"
 import { AuthCache } from "./AuthCache.ts"
@@ -50,23 +50,17 @@ export class Keys extends Context.Service<
 }
 
 const Strings = Schema.fromJsonString(Schema.Array(Schema.String))
+/** Keys as the database writes them: lists and the like are text. */
 const KeyRows = Schema.Array(
   Schema.Struct({
-    id: Schema.String,
-    name: Schema.String,
-    prefix: Schema.String,
-    last4: Schema.String,
+    ...ApiKey.fields,
     scopes: Strings,
     ip_allowlist: Strings,
     domain_allowlist: Strings,
-    limits: Schema.fromJsonString(Schema.Record(Schema.String, Schema.NullOr(Schema.Union([Schema.Finite, Schema.String])))),
+    limits: Schema.fromJsonString(ApiKey.fields.limits),
     max_requests: Schema.NullOr(Schema.NumberFromString),
     requests_used: Schema.NumberFromString,
-    cache: Schema.NullOr(CacheMode),
-    guardrails: Schema.NullOr(Schema.fromJsonString(Guardrails)),
-    expires_at: Schema.NullOr(Schema.String),
-    revoked_at: Schema.NullOr(Schema.String),
-    created_at: Schema.String
+    guardrails: Schema.NullOr(Schema.fromJsonString(Guardrails))
   })
 )
 const columns = [

@@ -11,7 +11,9 @@ import { AuditLog } from "../../src/identity/AuditLog.ts"
 import { AuthCache } from "../../src/identity/AuthCache.ts"
 import * as Fernet from "../../src/identity/Fernet.ts"
 import { Identity } from "../../src/identity/Identity.ts"
+import { encryptedKeys } from "../../src/identity/IdentitySchema.ts"
 import { KeyHasher } from "../../src/identity/KeyHasher.ts"
+import { KeyRotation, type RotationStep } from "../../src/identity/KeyRotation.ts"
 import { Keys } from "../../src/identity/Keys.ts"
 import { Partners } from "../../src/identity/Partners.ts"
 import { permissions } from "../../src/identity/Permissions.ts"
@@ -112,6 +114,42 @@ layer(house, { excludeTestServices: true, timeout: 60_000 })("keys in use", (it)
       // A cipher text that nobody can decrypt does not keep the key out.
       yield* sql`UPDATE api_keys SET encrypted_key = 'broken' WHERE user_id = ${user.id}`
       assert.strictEqual((yield* use(apiKey)).accountId, user.id)
+    })
+  )
+
+  it.effect("CM-1.2 a rotation that was stopped goes on with what is left, until every key is under the newest", () =>
+    Effect.gen(function* () {
+      const sql = yield* SqlClient.SqlClient
+      const { apiKey, user } = yield* newUser
+      // One that another test broke.
+      yield* sql`DELETE FROM api_keys WHERE encrypted_key = 'broken'`
+      const old = yield* ring(9)
+      const tokens = yield* Effect.forEach(Array.from({ length: 230 }), (_, i) => old.encrypt(`plain ${i}`))
+      yield* sql`INSERT INTO api_keys (id, user_id, key_hash, encrypted_key, key_version, name, prefix, last4, environment)
+        SELECT 'rotated ' || n, ${user.id}, 'hash ' || n, t, ${old.version}, 'rotated ' || n, '', '', 'test'
+        FROM jsonb_array_elements_text(${JSON.stringify(tokens)}::text::jsonb) WITH ORDINALITY AS a (t, n)`
+      const count = yield* sql`SELECT count(*)::int AS n FROM api_keys`
+      const fernet = yield* ring(10, 9)
+      const options = { fernet, columns: encryptedKeys }
+      const step = (after: string | null) =>
+        Effect.flatMap(KeyRotation, (rotation) => rotation.step(after)).pipe(Effect.provide(KeyRotation.layer(options), { local: true }))
+      let rotated = (yield* step(null)).rotated
+      assert.strictEqual(rotated, 100)
+      // Stopped here, and begun anew.
+      for (let after: string | null = null; ; ) {
+        const next: RotationStep = yield* step(after)
+        rotated += next.rotated
+        assert.deepStrictEqual(next.failed, [])
+        if (next.next === null) break
+        after = next.next
+      }
+      assert.deepStrictEqual(count, [{ n: rotated }])
+      assert.deepStrictEqual(yield* step(null), { rotated: 0, failed: [], remaining: 0, next: null })
+      const newest = yield* ring(10)
+      const rows = yield* sql`SELECT encrypted_key AS token FROM api_keys WHERE id = 'rotated 230' OR user_id = ${user.id} AND is_primary`
+      const plain = yield* Effect.forEach(rows, (row) => newest.decrypt(String(row["token"])))
+      assert.sameMembers(plain, ["plain 229", Redacted.value(apiKey)])
+      yield* sql`DELETE FROM api_keys WHERE id LIKE 'rotated %'`
     })
   )
 
