@@ -189,4 +189,30 @@ describe("two replicas and one Redis", () => {
       assert.strictEqual(count(await statuses(Array.from({ length: 20 }, (_, i) => chat(i % 2 === 0 ? a : b, next))), 200), 10)
     })
   })
+
+  it("CM-2.1.4 a burst of requests that fail holds back the pace of others, and says so", async () => {
+    const failing = await newCustomer(a)
+    const other = await newCustomer(a, { plan: "dev", limits: {} })
+    const ask = (key: string, model: string) =>
+      jsonCall(a.url, key, "POST", "/v1/chat/completions", {
+        model,
+        max_tokens: 5,
+        messages: [{ role: "user", content: "Hi" }]
+      })
+    const before = await ask(other.key, "sandbox/echo")
+    assert.deepStrictEqual([before.headers.get("x-ratelimit-mode"), before.headers.get("x-ratelimit-limit")], ["normal", "250"])
+    mock.script({ times: 100_000, status: 500 })
+    // As many as it takes: those that went well within the last minute count too.
+    for (let turn = 0; turn < 30 && (await metric(a, "sluice_velocity_mode_active")) === 0; turn++) {
+      await Promise.all(Array.from({ length: 120 }, () => ask(failing.key, "gpt-4o")))
+    }
+    mock.reset()
+    const after = await ask(other.key, "sandbox/echo")
+    assert.strictEqual(after.status, 200)
+    assert.strictEqual(after.headers.get("x-ratelimit-mode"), "velocity")
+    assert.strictEqual(after.headers.get("x-ratelimit-limit"), "187")
+    assert.strictEqual(after.headers.get("x-velocity-mode-multiplier"), "0.75")
+    assert.strictEqual(await metric(a, "sluice_velocity_mode_active"), 1)
+    assert.strictEqual(await metric(a, "sluice_velocity_mode_activations_total"), 1)
+  })
 })
