@@ -4,7 +4,7 @@
  *
  * @since 0.1.0
  */
-import { type Array as Arr, Cause, Effect, Layer, Stream } from "effect"
+import { type Array as Arr, Cause, Effect, Layer, Scope, Stream } from "effect"
 import { Agent, type Dispatcher } from "undici"
 import { ProviderConnection, ProviderTimeout } from "../schemas/Provider.ts"
 import { Transport, TransportError, type TransportRequest, type TransportResponse } from "../src/providers/Transport.ts"
@@ -181,7 +181,10 @@ export const layer = (options: UndiciTransportOptions): Layer.Layer<Transport> =
       )
       const send = Effect.fnUntraced(function* (request: TransportRequest) {
         let exchange: Exchange | null = null
-        yield* Effect.addFinalizer(() => Effect.sync(() => exchange?.abandon()))
+        yield* Scope.addFinalizer(
+          yield* Effect.scope,
+          Effect.sync(() => exchange?.abandon())
+        )
         return yield* Effect.callback<TransportResponse, TransportError>((resume) => {
           const current = new Exchange(options, request.patience ?? 1, resume)
           exchange = current

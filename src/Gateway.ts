@@ -6,7 +6,7 @@
  *
  * @since 0.1.0
  */
-import { type Array as Arr, Cause, Clock, Context, Effect, Exit, Layer, type Scope, Stream } from "effect"
+import { type Array as Arr, Cause, Clock, Context, Effect, Exit, Layer, Scope, Stream } from "effect"
 import type { CacheMode, Caller } from "../schemas/Account.ts"
 import type { GuardrailBlocked, Guardrails } from "../schemas/Guardrail.ts"
 import type { InferenceEvent, InferenceRequest } from "../schemas/Inference.ts"
@@ -171,7 +171,9 @@ const begin = Effect.fnUntraced(function* (line: Line, call: GatewayCall) {
     candidate: null,
     cost: Money.zero
   }
-  yield* Effect.addFinalizer(() =>
+  // `Effect.addFinalizer` would copy the whole context for the finalizer, which needs none of it.
+  yield* Scope.addFinalizer(
+    yield* Effect.scope,
     Effect.flatMap(Clock.currentTimeMillis, (now) => {
       if (call.caller.trialEndsAt !== null && run.cost > 0n) line.trials.used(call.caller.accountId, totalTokens(run.meter.usage()))
       return line.outcomes.publish(toOutcome(run, now))

@@ -4,7 +4,7 @@
  *
  * @since 0.1.0
  */
-import { Context, Effect, Layer, Metric, type Scope } from "effect"
+import { Context, Effect, Layer, Metric, Scope } from "effect"
 import { Digest } from "effect/crypto"
 import type { CacheMode } from "../../schemas/Account.ts"
 import type { InferenceEvent, InferenceRequest, Operation } from "../../schemas/Inference.ts"
@@ -79,7 +79,7 @@ const make = Effect.fnUntraced(function* (options: AnswerCacheOptions) {
     const found = yield* careful(exact.lookup(key, !facts.request.stream), nothing)
     yield* careful(count(found._tag === "Hit" ? hits : misses, "response"), undefined)
     if (found._tag === "Hit") return found
-    yield* Effect.addFinalizer(() => careful(found.abandon, undefined))
+    yield* Scope.addFinalizer(yield* Effect.scope, careful(found.abandon, undefined))
     const store = (answer: CachedAnswer) =>
       Effect.andThen(
         careful(found.store(answer), undefined),

@@ -4,7 +4,7 @@
  *
  * @since 0.1.0
  */
-import { Clock, Effect, type Scope, Stream } from "effect"
+import { Clock, Effect, Scope, Stream } from "effect"
 import { type HttpServerRequest, HttpServerResponse } from "effect/http"
 import type { Caller } from "../../schemas/Account.ts"
 import type { InferenceRequest } from "../../schemas/Inference.ts"
@@ -130,7 +130,8 @@ export const make = Effect.gen(function* () {
     const { refused, view } = yield* limits.admit(caller, expected)
     const now = yield* Clock.currentTimeMillis
     let used = 0
-    if (refused === null) yield* Effect.addFinalizer(() => limits.correct(caller, used - expected, now))
+    const correct = Effect.suspend(() => limits.correct(caller, used - expected, now))
+    if (refused === null) yield* Scope.addFinalizer(yield* Effect.scope, correct)
     const count = (tokens: number): void => {
       used = tokens
     }

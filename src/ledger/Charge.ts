@@ -3,7 +3,7 @@
  *
  * @since 0.1.0
  */
-import { Effect, type Exit, type Scope } from "effect"
+import { Effect, type Exit, Scope } from "effect"
 import type { LedgerError } from "../../schemas/LedgerEntry.ts"
 import type { Candidate } from "../../schemas/Model.ts"
 import type { Money } from "../../schemas/Money.ts"
@@ -46,7 +46,10 @@ export const open = Effect.fnUntraced(function* (
         return how._tag === "Release" ? ledger.release(held) : ledger.settle(held, how)
       })
     )
-  const hold = yield* Effect.acquireRelease(ledger.hold(request), (held, exit) => end(held, () => abandoned(exit)))
+  const scope = yield* Effect.scope
+  const hold = yield* Effect.uninterruptible(
+    Effect.tap(ledger.hold(request), (held) => Scope.addFinalizerExit(scope, (exit) => end(held, () => abandoned(exit))))
+  )
   return { rid: hold.rid, held: hold.amount, end: (how) => end(hold, () => how) }
 })
 
@@ -62,7 +65,7 @@ export const openFree = Effect.fnUntraced(function* (
   abandoned: (exit: Exit.Exit<unknown, unknown>) => ChargeEnd
 ): Effect.fn.Return<Charge, never, Scope.Scope> {
   let ended = false
-  yield* Effect.addFinalizer((exit) =>
+  yield* Scope.addFinalizerExit(yield* Effect.scope, (exit) =>
     Effect.sync(() => {
       if (!ended) abandoned(exit)
     })

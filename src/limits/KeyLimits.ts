@@ -3,7 +3,7 @@
  *
  * @since 0.1.0
  */
-import { Cause, Clock, Context, Effect, Latch, Layer, Metric, Random, Schema, type Scope } from "effect"
+import { Cause, Clock, Context, Effect, Latch, Layer, Metric, Random, Schema, Scope } from "effect"
 import type { Caller } from "../../schemas/Account.ts"
 import { type Approach, ApproachWatch } from "./Approach.ts"
 import type { Counted, Counter, Place } from "./Counter.ts"
@@ -167,7 +167,7 @@ const make = Effect.fnUntraced(function* (
       const place = { key: `in_flight:${caller.keyId}`, member }
       held.add(place)
       anyHeld.openUnsafe()
-      yield* Effect.addFinalizer(() => leave(place))
+      yield* Scope.addFinalizer(yield* Effect.scope, leave(place))
     }
     watch.look(caller, windows, counted.counts)
     return { view: viewOf(windows, counted.counts, velocity), refused }
