@@ -171,7 +171,6 @@ const begin = Effect.fnUntraced(function* (line: Line, call: GatewayCall) {
     candidate: null,
     cost: Money.zero
   }
-  // `Effect.addFinalizer` would copy the whole context for the finalizer, which needs none of it.
   yield* Scope.addFinalizer(
     yield* Effect.scope,
     Effect.flatMap(Clock.currentTimeMillis, (now) => {
