@@ -46,7 +46,7 @@ const shapeOf = (events: ReadonlyArray<Event>): ReadonlyArray<string> =>
     .map((event) => (event.type === "content_block_delta" ? `delta ${event.index} ${event.delta?.type}` : event.type))
     .filter((type, at, all) => type !== all[at - 1])
 
-for (const model of ["claude-sonnet-4.5", "gpt-4o"]) {
+for (const model of ["claude-sonnet-4.5", "gpt-4o", "gemini-2.5-flash-lite"]) {
   describe(`the Anthropic protocol with ${model}`, () => {
     it("CM-10.2.1 has typed blocks of content, a type, a role and a stop reason", async () => {
       our.mock.script({ text: "Hello" })

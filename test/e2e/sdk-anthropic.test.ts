@@ -24,7 +24,7 @@ const weather: Anthropic.Tool = {
   input_schema: { type: "object", properties: { city: { type: "string" } }, required: ["city"] }
 }
 
-const models = ["claude-sonnet-4.5", "gpt-4o"]
+const models = ["claude-sonnet-4.5", "gpt-4o", "gemini-2.5-flash-lite"]
 
 const textOf = (message: Anthropic.Message): string => message.content.map((block) => (block.type === "text" ? block.text : "")).join("")
 

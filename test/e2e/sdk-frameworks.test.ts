@@ -19,7 +19,7 @@ beforeAll(async () => {
   key = (await newCustomer(our.server, { balanceUsd: "10" })).key
 })
 
-const models = ["gpt-4o", "claude-sonnet-4.5"]
+const models = ["gpt-4o", "claude-sonnet-4.5", "gemini-2.5-flash-lite"]
 
 const baseURL = () => `${our.server.url}/v1`
 const openAi = () => createOpenAI({ baseURL: baseURL(), apiKey: key })

@@ -17,7 +17,7 @@ beforeAll(async () => {
   client = openAi(our.server, key)
 })
 
-const models = ["gpt-4o", "claude-sonnet-4.5"]
+const models = ["gpt-4o", "claude-sonnet-4.5", "gemini-2.5-flash-lite"]
 
 const hello = [{ role: "user" as const, content: "hello" }]
 const parameters = { type: "object", properties: { city: { type: "string" } }, required: ["city"] }
