@@ -9,7 +9,7 @@ import type { InferenceRequest } from "../../schemas/Inference.ts"
 import * as Json from "../../schemas/Json.ts"
 import { toConversation } from "./AnthropicConversation.ts"
 import * as ApiError from "./ApiError.ts"
-import { once, type Read, readModels, readPreference } from "./OpenAiChatRequest.ts"
+import { once, type Read, readModels, readPreference } from "./RequestFields.ts"
 
 const refuse = (at: string, what: string, code = "INVALID_REQUEST") => Result.fail(ApiError.invalid(`${at}: ${what}`, at, code))
 

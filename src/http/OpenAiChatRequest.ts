@@ -4,19 +4,12 @@
  * @since 0.1.0
  */
 import { Result } from "effect"
-import type { InferenceRequest, ProviderPreference } from "../../schemas/Inference.ts"
+import type { InferenceRequest } from "../../schemas/Inference.ts"
 import * as Json from "../../schemas/Json.ts"
-import * as ApiError from "./ApiError.ts"
 import { toConversation } from "./OpenAiChatConversation.ts"
+import { once, outOfRange, type Read, readCount, readModels, readPreference, refuse } from "./RequestFields.ts"
 
 const roles = ["developer", "system", "user", "assistant", "tool", "function"]
-
-/** A part of a body, or what is wrong with it. @category models @since 0.1.0 */
-export type Read<A> = Result.Result<A, ApiError.ApiError>
-
-const refuse = (message: string, param: string, code = "INVALID_PARAMETER_TYPE") => Result.fail(ApiError.invalid(message, param, code))
-
-const outOfRange = (param: string, takes: string) => refuse(`\`${param}\` must be ${takes}.`, param, "PARAMETER_OUT_OF_RANGE")
 
 /** What a model reads of one message: text, tool calls, and how many images. */
 const measureContent = (content: Json.Json | undefined): { readonly characters: number; readonly images: number } => {
@@ -63,15 +56,6 @@ const readMessages = (body: Json.JsonObject): Read<{ readonly characters: number
   })
 }
 
-/** A whole number from 1 on; null when it was left out. @category decoding @since 0.1.0 */
-export const readCount = (body: Json.JsonObject, param: string, most: number): Read<number | null> => {
-  const value = body[param]
-  if (value === undefined || value === null) return Result.succeed(null)
-  return typeof value === "number" && Number.isSafeInteger(value) && value >= 1 && value <= most
-    ? Result.succeed(value)
-    : outOfRange(param, `a whole number from 1 to ${most}`)
-}
-
 /** Types and ranges of what is passed on, so that a mistake is told here and costs no provider call. */
 const checkPlain = (body: Json.JsonObject): Read<void> => {
   const within = (param: string, least: number, most: number) => {
@@ -93,61 +77,6 @@ const checkPlain = (body: Json.JsonObject): Read<void> => {
     if (value !== undefined && value !== null && !Json.isObject(value)) return refuse(`\`${param}\` must be an object.`, param)
   }
   return Result.succeed(undefined)
-}
-
-const isStrings = (value: Json.Json): value is ReadonlyArray<string> =>
-  Json.isArray(value) && value.every((item) => typeof item === "string")
-
-const readSlugs = (value: Json.Json | undefined, param: string): Read<ReadonlyArray<string>> => {
-  if (value === undefined || value === null) return Result.succeed([])
-  return isStrings(value) && value.length <= 50 ? Result.succeed(value) : refuse(`\`${param}\` must be an array of provider slugs.`, param)
-}
-
-const sorts = ["price", "latency", "throughput"] as const
-
-/** The `provider` field. @category decoding @since 0.1.0 */
-export const readPreference = (value: Json.Json | undefined): Read<ProviderPreference | null> => {
-  if (value === undefined || value === null) return Result.succeed(null)
-  if (typeof value === "string") return Result.succeed({ order: [value], only: [], allowFallbacks: true })
-  if (!Json.isObject(value))
-    return refuse("`provider` must be a slug, or an object with `order`, `only`, `allow_fallbacks` and `sort`.", "provider")
-  const allow = value["allow_fallbacks"]
-  if (allow !== undefined && typeof allow !== "boolean")
-    return refuse("`provider.allow_fallbacks` must be true or false.", "provider.allow_fallbacks")
-  const wanted = value["sort"] ?? null
-  const sort = sorts.find((known) => known === wanted)
-  if (wanted !== null && sort === undefined) {
-    return refuse(`\`provider.sort\` must be one of ${sorts.join(", ")}.`, "provider.sort", "PARAMETER_OUT_OF_RANGE")
-  }
-  return Result.gen(function* () {
-    const order = yield* readSlugs(value["order"], "provider.order")
-    const only = yield* readSlugs(value["only"], "provider.only")
-    return { order, only, allowFallbacks: allow !== false, ...(sort === undefined ? {} : { sort }) }
-  })
-}
-
-const MAX_FALLBACK_MODELS = 10
-
-/** The model asked for, and its fallbacks. @category decoding @since 0.1.0 */
-export const readModels = (body: Json.JsonObject): Read<{ readonly model: string; readonly fallbackModels: ReadonlyArray<string> }> => {
-  const models = body["models"] ?? []
-  if (!isStrings(models) || models.length > MAX_FALLBACK_MODELS || models.includes("")) {
-    return refuse(`\`models\` must be an array of at most ${MAX_FALLBACK_MODELS} model names.`, "models")
-  }
-  const model = body["model"] ?? models[0]
-  if (model === undefined || model === "") return refuse("`model` is missing.", "model", "MISSING_REQUIRED_FIELD")
-  if (typeof model !== "string") return refuse("`model` must be a string.", "model")
-  if (model.length > 256) return refuse("`model` is too long.", "model", "INVALID_MODEL_FORMAT")
-  return Result.succeed({ model, fallbackModels: models.filter((name) => name !== model) })
-}
-
-/** A value that is worked out when it is first asked for. @category constructors @since 0.1.0 */
-export const once = <A>(make: () => A): (() => A) => {
-  let value: { readonly made: A } | null = null
-  return () => {
-    value ??= { made: make() }
-    return value.made
-  }
 }
 
 /** @category decoding @since 0.1.0 */

@@ -9,7 +9,7 @@ import * as Json from "../../schemas/Json.ts"
 import { type EmbeddingInput, inputsOf } from "../../schemas/wire/OpenAiEmbeddings.ts"
 import * as ApiError from "./ApiError.ts"
 import type { AudioForm } from "./AudioForm.ts"
-import { type Read, readCount, readModels, readPreference } from "./OpenAiChatRequest.ts"
+import { type Read, readCount, readModels, readPreference } from "./RequestFields.ts"
 
 const refuse = (message: string, param: string, code = "INVALID_PARAMETER_TYPE") => Result.fail(ApiError.invalid(message, param, code))
 

@@ -6,11 +6,8 @@
 import { Result } from "effect"
 import type { InferenceRequest } from "../../schemas/Inference.ts"
 import * as Json from "../../schemas/Json.ts"
-import * as ApiError from "./ApiError.ts"
-import { once, type Read, readCount, readModels, readPreference } from "./OpenAiChatRequest.ts"
 import { toConversation } from "./OpenAiResponsesConversation.ts"
-
-const refuse = (message: string, param: string, code = "INVALID_PARAMETER_TYPE") => Result.fail(ApiError.invalid(message, param, code))
+import { once, type Read, readCount, readModels, readPreference, refuse } from "./RequestFields.ts"
 
 const roles = ["user", "assistant", "system", "developer"]
 

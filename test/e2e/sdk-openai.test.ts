@@ -19,6 +19,9 @@ beforeAll(async () => {
 
 const models = ["gpt-4o", "claude-sonnet-4.5", "gemini-2.5-flash-lite"]
 
+/** How each provider says that the bound was reached. */
+const cutShort: Readonly<Record<string, string>> = { "claude-sonnet-4.5": "max_tokens", "gemini-2.5-flash-lite": "MAX_TOKENS" }
+
 const hello = [{ role: "user" as const, content: "hello" }]
 const parameters = { type: "object", properties: { city: { type: "string" } }, required: ["city"] }
 const cities = ["Paris", "Rome"]
@@ -139,7 +142,7 @@ for (const model of models) {
     })
 
     it("says when an answer is incomplete", async () => {
-      our.mock.script({ finish: model === "gpt-4o" ? "length" : "max_tokens", times: 2 })
+      our.mock.script({ finish: cutShort[model] ?? "length", times: 2 })
       const whole = await client.responses.create({ model, input: "hello", max_output_tokens: 20 })
       const streamed = await client.responses.stream({ model, input: "hello", max_output_tokens: 20 }).finalResponse()
       for (const response of [whole, streamed]) {
