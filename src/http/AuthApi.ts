@@ -20,8 +20,15 @@ export const LoginBody = Schema.Struct({ email: Schema.String, password: Schema.
 export const IdentityBody = Schema.Struct({ id_token: Schema.String, nonce: Schema.optional(Schema.NullOr(Schema.String)) })
 
 const Session = Schema.Struct({ token: Schema.String, expires_at: Schema.String })
-const created = Schema.Struct({ user: User, api_key: Schema.String, session: Session }).annotate({ httpApiStatus: 201 })
-const signedIn = Schema.Struct({ user: User, session: Session, api_key: Schema.optionalKey(Schema.String) })
+const created = Schema.Struct({ user: User, api_key: Schema.String, session: Session, referral_code: Schema.String }).annotate({
+  httpApiStatus: 201
+})
+const signedIn = Schema.Struct({
+  user: User,
+  session: Session,
+  api_key: Schema.optionalKey(Schema.String),
+  method: Schema.optionalKey(Schema.String)
+})
 
 /** @category models @since 0.1.0 */
 export const AuthApi = HttpApiGroup.make("auth").add(
