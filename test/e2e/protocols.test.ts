@@ -63,9 +63,11 @@ const charges = async () => (await entriesOf(our.server, customer.key)).filter((
 for (const protocol of protocols) {
   describe(protocol.path, () => {
     it("has its own shape of error for every failure", async () => {
+      const poor = await newCustomer(our.server, { balanceUsd: "0" })
       our.mock.script({ status: 500, times: 2 })
       const failures = [
         [401, await post(protocol, {}, { authorization: "Bearer nobody" })],
+        [402, await post(protocol, {}, { authorization: `Bearer ${poor.key}` })],
         [400, await post(protocol, { model: 7 })],
         [400, await post(protocol, { max_tokens: "many", max_output_tokens: "many" })],
         [404, await post(protocol, { model: "no-such-model" })],

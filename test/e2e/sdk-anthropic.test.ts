@@ -16,6 +16,13 @@ beforeAll(async () => {
   client = new Anthropic({ baseURL: our.server.url, apiKey: key, maxRetries: 0 })
 })
 
+/** How the provider of each is told what a tool gave. */
+const resultForms: Readonly<Record<string, string>> = {
+  "claude-sonnet-4.5": '"type":"tool_result"',
+  "gpt-4o": '"role":"tool"',
+  "gemini-2.5-flash-lite": '"functionResponse"'
+}
+
 const hello = [{ role: "user" as const, content: "hello" }]
 
 const weather: Anthropic.Tool = {
@@ -77,7 +84,7 @@ for (const model of models) {
         })
         assert.strictEqual(textOf(next), "Sunny and rainy")
         const sent = JSON.stringify(our.mock.calls().at(-1)?.body)
-        for (const piece of ["Paris", "Rome", "sunny", "no data"]) assert.include(sent, piece)
+        for (const piece of ["Paris", "Rome", "sunny", "no data", resultForms[model] ?? ""]) assert.include(sent, piece)
       }
     })
 
@@ -138,6 +145,12 @@ describe("messages through to Anthropic", () => {
     assert.deepInclude((await client.messages.create(asked)).usage, figures)
     assert.deepInclude((await client.messages.stream(asked).finalMessage()).usage, figures)
     assert.include(JSON.stringify(our.mock.calls()[0]?.body["system"]), "ephemeral")
+  })
+
+  it("passes the features on that the client asks for by header", async () => {
+    await client.beta.messages.create({ model, max_tokens: 10, messages: hello, betas: ["context-management-2025-06-27"] })
+    assert.strictEqual(our.mock.calls()[0]?.headers["anthropic-beta"], "context-management-2025-06-27")
+    assert.strictEqual(our.mock.calls()[0]?.headers["x-api-key"], "sk-anthropic")
   })
 
   it("names the sequence that stopped it", async () => {

@@ -4,6 +4,7 @@
 import { assert, beforeAll, describe, it } from "@effect/vitest"
 import OpenAI from "openai"
 import type { ResponseInputItem, ResponseStreamEvent } from "openai/resources/responses/responses"
+import type { Script } from "../../bench/mock/Script.ts"
 import { house } from "../support/house.ts"
 import { creditsOf, eventually, newCustomer, openAi } from "../support/server.ts"
 
@@ -256,6 +257,23 @@ describe("the fine print of chat", () => {
     assert.deepInclude(wire(last.at(-1)), { finish_reason: "content_filter", safety: stopped })
     const response = await client.responses.create({ model: "gpt-4o", input: "hello" })
     assert.deepInclude(wire(response), { status: "incomplete", incomplete_details: { reason: "content_filter" }, safety: stopped })
+  })
+
+  it("X-7 whatever the host calls it", async () => {
+    const scripts: ReadonlyArray<readonly [string, Script]> = [
+      ["gpt-4o", { finish: "content_filter" }],
+      ["claude-sonnet-4.5", { finish: "refusal" }],
+      ["gemini-2.5-flash-lite", { finish: "SAFETY" }],
+      ["gemini-2.5-flash-lite", { blockReason: "SAFETY" }]
+    ]
+    for (const [model, script] of scripts) {
+      our.mock.script(script)
+      const [choice] = (await client.chat.completions.create({ model, messages: hello })).choices
+      assert.strictEqual(choice?.finish_reason, "content_filter", model)
+      const { safety }: { safety?: { blocked: boolean; categories: ReadonlyArray<string> } } = wire(choice)
+      assert.isTrue(safety?.blocked, model)
+      assert.isArray(safety?.categories)
+    }
   })
 
   it("CM-10.1.9 logprobs that a provider does not give are null, with a note, once parameters may be dropped", async () => {
