@@ -61,6 +61,7 @@ import { Breakers } from "../src/providers/Breakers.ts"
 import { Failover } from "../src/providers/Failover.ts"
 import { ProviderAdapters } from "../src/providers/ProviderAdapters.ts"
 import { ProviderRegistry } from "../src/providers/ProviderRegistry.ts"
+import { StructuredAnswers } from "../src/providers/StructuredAnswers.ts"
 import { Balancer } from "../src/routing/Balancer.ts"
 import { Outcomes } from "../src/usage/Outcomes.ts"
 import { RequestLog } from "../src/usage/RequestLog.ts"
@@ -71,6 +72,7 @@ import * as MailChecker from "./MailChecker.ts"
 import * as ModerationEndpoint from "./ModerationEndpoint.ts"
 import * as NodeCrypto from "./NodeCrypto.ts"
 import * as PasswordKdf from "./PasswordKdf.ts"
+import * as SchemaValidator from "./SchemaValidator.ts"
 import type { Secrets } from "./Secrets.ts"
 import type { Settings } from "./Settings.ts"
 import * as StripeSignatures from "./StripeSignatures.ts"
@@ -144,7 +146,9 @@ export const services = (settings: Settings, secrets: Secrets, ledgerOptions: Co
   const catalog = Catalog.layer.pipe(Layer.provideMerge(registry))
   const breakers = Breakers.layerShared({ failures: settings.breakerFailures, recoveryMs: settings.breakerRecoveryMs })
   const transport = UndiciTransport.layer({ firstByteTimeoutMs: settings.firstByteTimeoutMs, idleTimeoutMs: settings.idleTimeoutMs })
-  const failover = Failover.layer.pipe(
+  const failover = StructuredAnswers.layer.pipe(
+    Layer.provideMerge(Failover.layer),
+    Layer.provide(SchemaValidator.layer),
     Layer.provideMerge(breakers),
     Layer.provide(ProviderAdapters.layer.pipe(Layer.provide(GoogleTokens.layer), Layer.provide(transport))),
     Layer.provideMerge(catalog)

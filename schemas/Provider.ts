@@ -80,8 +80,8 @@ export class ProviderConnection extends Schema.TaggedClass<ProviderConnection>()
 
 /** The answer was not what the protocol promises. @category errors @since 0.1.0 */
 export class ProviderAnswer extends Schema.TaggedClass<ProviderAnswer>()("ProviderAnswer", {
-  /** `empty`: ended without content; `cut`: ended without a finish reason; `malformed`: not of the protocol; `reported`: an error event inside the stream. */
-  fault: Schema.Literals(["empty", "cut", "malformed", "reported"]),
+  /** `empty`: ended without content; `cut`: ended without a finish reason; `malformed`: not of the protocol; `reported`: an error event inside the stream; `mismatch`: not of the JSON Schema that was asked for. */
+  fault: Schema.Literals(["empty", "cut", "malformed", "reported", "mismatch"]),
   message: Schema.String
 }) {}
 

@@ -32,10 +32,10 @@ import * as Pricing from "./ledger/Pricing.ts"
 import { maxOutputOf, priceRoute } from "./ledger/RoutePrice.ts"
 import { VelocityMode } from "./limits/VelocityMode.ts"
 import * as AttemptLog from "./providers/AttemptLog.ts"
-import { AllProvidersFailed, Failover } from "./providers/Failover.ts"
+import type { AllProvidersFailed } from "./providers/Failover.ts"
+import { StructuredAnswers } from "./providers/StructuredAnswers.ts"
 import { Balancer } from "./routing/Balancer.ts"
 import type { Routing } from "./routing/RouterDecision.ts"
-import * as JsonMode from "./streams/JsonMode.ts"
 import { Meter } from "./streams/Meter.ts"
 import { isTrouble, type Outcome, Outcomes } from "./usage/Outcomes.ts"
 
@@ -128,7 +128,7 @@ export class Gateway extends Context.Service<
         resolution: yield* Resolution,
         cache: yield* AnswerCache,
         ledger: yield* Ledger,
-        failover: yield* Failover,
+        failover: yield* StructuredAnswers,
         outcomes: yield* Outcomes,
         lifecycle: yield* Lifecycle,
         trials: yield* Trials,
@@ -148,7 +148,7 @@ interface Line {
   readonly resolution: Resolution["Service"]
   readonly cache: AnswerCache["Service"]
   readonly ledger: Ledger["Service"]
-  readonly failover: Failover["Service"]
+  readonly failover: StructuredAnswers["Service"]
   readonly outcomes: Outcomes["Service"]
   readonly lifecycle: Lifecycle["Service"]
   readonly trials: Trials["Service"]
@@ -281,17 +281,7 @@ const answer = Effect.fnUntraced(function* (line: Line, call: GatewayCall) {
     return { ...replay(run, candidates, found.answer), events, usage: run.meter.usage() }
   }
   const { charge, clamped, failover } = yield* noted(run, hold(line, run, candidates))
-  const { candidate, events } = yield* line.failover.send(failover).pipe(
-    Effect.flatMap((sent) =>
-      JsonMode.checkAnswer(call.request, sent.candidate.provider, sent.events).pipe(
-        Effect.mapBoth({
-          onSuccess: (events) => ({ candidate: sent.candidate, events }),
-          onFailure: (last) => new AllProvidersFailed({ last, retryAfterMs: null })
-        })
-      )
-    ),
-    Effect.catch(refuse(run, charge))
-  )
+  const { candidate, events } = yield* line.failover.send(failover).pipe(Effect.catch(refuse(run, charge)))
   run.meter.feed(events)
   const end = yield* settle(run, charge, candidate)
   yield* keep(found, call.request, clamped, candidate, events)
@@ -328,7 +318,6 @@ const stream = Effect.fnUntraced(function* (line: Line, call: GatewayCall) {
     return Effect.andThen(settle(run, charge, last), keep(found, call.request, clamped, last, kept))
   }
   const events = opened.events.pipe(
-    JsonMode.checkStream(call.request, opened.candidate.provider),
     Stream.mapArray((batches) => {
       for (const batch of batches) {
         run.meter.feed(batch)

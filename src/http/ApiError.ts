@@ -228,6 +228,7 @@ export const fromProvider = (error: ProviderError): ApiError => {
     case "ProviderConnection":
       return make(503, "PROVIDER_UNAVAILABLE", "The provider could not be reached. The request was not charged.")
     case "ProviderAnswer":
+      if (reason.fault === "mismatch") return make(502, "SCHEMA_MISMATCH", `${reason.message} The request was not charged.`)
       return make(502, "PROVIDER_ERROR", "The provider's answer broke off or was not valid. The request was not charged.")
   }
 }

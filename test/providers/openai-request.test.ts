@@ -139,7 +139,8 @@ describe("a conversation in OpenAI's protocol", () => {
   it("asks for effort and form in the words of each", () => {
     const thinking = { effort: null, budgetTokens: 4_000 }
     const able = { model: { supports: { ...callOf("openai", {}).model.supports, reasoning: true, json_schema: true } } }
-    const format = { _tag: "JsonSchema", name: "x", schema: { type: "object" }, strict: true } as const
+    const closed = { type: "object", properties: { a: {} }, required: ["a"], additionalProperties: false }
+    const format = { _tag: "JsonSchema", name: "x", schema: closed, strict: true } as const
     const reasoner = encoded("openai", () => ({ thinking, format, system: [{ _tag: "Text", text: "s" }] }), {
       ...able,
       nativeId: "o4-mini",
@@ -150,9 +151,12 @@ describe("a conversation in OpenAI's protocol", () => {
       max_completion_tokens: 50,
       stream: true,
       stream_options: { include_usage: true },
-      response_format: { type: "json_schema", json_schema: { name: "x", schema: { type: "object" }, strict: true } }
+      response_format: { type: "json_schema", json_schema: { name: "x", schema: closed, strict: true } }
     })
     assert.strictEqual(reasoner.messages[0].role, "developer")
+    // Strict mode takes only closed objects with every property required.
+    const open = encoded("openai", () => ({ format: { ...format, schema: { type: "object", properties: { a: {} } } } }), able)
+    assert.isFalse(open.response_format.json_schema.strict)
     assert.deepStrictEqual(encoded("openrouter", () => ({ thinking }), able).reasoning, { max_tokens: 4_000 })
     const simple = encoded("groq", () => ({ thinking, format }))
     assert.notProperty(simple, "reasoning_effort")

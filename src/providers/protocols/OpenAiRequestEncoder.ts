@@ -11,6 +11,7 @@ import { callersWord } from "./CallerWords.ts"
 import { withoutGatewayFields } from "./GatewayFields.ts"
 import { type Dialect, dialectOf, knowsCompletionTokens } from "./OpenAiDialects.ts"
 import { messagesOf, type ThoughtForm } from "./OpenAiMessages.ts"
+import { isStrict } from "./SchemaDialects.ts"
 
 /** Usage is always asked for, as it is what is charged. */
 const streaming = (options: Json.Json | undefined, dialect: Dialect): Json.JsonObject =>
@@ -97,7 +98,8 @@ const formatOf = (call: ProviderCall, conversation: Conversation): { readonly fi
   if (format._tag === "Json") return { field: { response_format: { type: "json_object" } }, words: null }
   if (call.model.supports.json_schema) {
     const { name, schema, strict } = format
-    const wanted = { name, schema, ...(strict === null ? {} : { strict }) }
+    // What strict mode would refuse is checked here instead.
+    const wanted = { name, schema, ...(strict === null ? {} : { strict: strict && isStrict(schema) }) }
     return { field: { response_format: { type: "json_schema", json_schema: wanted } }, words: null }
   }
   const words = `Answer with JSON only, valid against this JSON Schema:\n${JSON.stringify(format.schema)}`

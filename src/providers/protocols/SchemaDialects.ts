@@ -108,3 +108,14 @@ export const forGemini = (schema: Json.JsonObject): Json.JsonObject => {
   })
   return Json.isObject(out) ? out : {}
 }
+
+const isStrictObject = (schema: Json.JsonObject): boolean => {
+  const required = list(schema["required"])
+  return (
+    schema["additionalProperties"] === false &&
+    Object.keys(mapValues(schema["properties"], (inner) => inner)).every((name) => required.includes(name))
+  )
+}
+
+/** Whether OpenAI's strict mode takes a schema: every object closed, every property required. @category predicates @since 0.1.0 */
+export const isStrict = (schema: Json.JsonObject): boolean => !anywhere(schema, (inner) => isObjectSchema(inner) && !isStrictObject(inner))

@@ -1,0 +1,102 @@
+/**
+ * Answers in the form that was asked for. A whole answer that does not match its JSON Schema is asked for once more, its
+ * error named; what still does not match is a failure that says where.
+ *
+ * The caller pays for the answer that matched; the one before it is the gateway's.
+ *
+ * @since 0.1.0
+ */
+import { Context, Effect, Layer } from "effect"
+import type { Turn } from "../../schemas/Conversation.ts"
+import type { InferenceEvent, InferenceRequest } from "../../schemas/Inference.ts"
+import * as Json from "../../schemas/Json.ts"
+import type { Candidate } from "../../schemas/Model.ts"
+import * as JsonMode from "../streams/JsonMode.ts"
+import { JsonSchemas } from "../streams/JsonSchemas.ts"
+import { AllProvidersFailed, Failover, type FailoverRequest } from "./Failover.ts"
+import { isStrict } from "./protocols/SchemaDialects.ts"
+
+/** @category services @since 0.1.0 */
+export class StructuredAnswers extends Context.Service<StructuredAnswers, Failover["Service"]>()("sluice/providers/StructuredAnswers") {
+  static readonly layer: Layer.Layer<StructuredAnswers, never, Failover | JsonSchemas> = Layer.effect(
+    this,
+    Effect.gen(function* () {
+      return make(yield* Failover, yield* JsonSchemas)
+    })
+  )
+}
+
+/** Providers that hold an answer to a strict schema themselves. */
+const strictHosts: ReadonlyArray<string> = ["openai", "azure-openai"]
+
+/** The form to check; null when there is none, or the provider has seen to it. */
+const formatFor = (request: InferenceRequest, { model, provider }: Candidate): JsonMode.JsonFormat | null => {
+  const format = JsonMode.formatOf(request)
+  if (format?._tag !== "JsonSchema" || format.strict !== true) return format
+  return strictHosts.includes(provider) && model.supports.json_schema && isStrict(format.schema) ? null : format
+}
+
+const textTurn = (role: Turn["role"], text: string): Turn => ({ role, parts: [{ _tag: "Text", text }] })
+
+const textOf = (events: ReadonlyArray<InferenceEvent>): string => events.map((event) => (event._tag === "Text" ? event.text : "")).join("")
+
+/** The same request, with the answer that was given and what is wrong with it. */
+const askAgain = (request: InferenceRequest, given: string, problem: string): InferenceRequest => {
+  const asked = `${problem} Answer again: the whole answer, as JSON only, matching the schema.`
+  const messages = [
+    { role: "assistant", content: given },
+    { role: "user", content: asked }
+  ]
+  const { body } = request
+  return {
+    ...request,
+    body: Json.isArray(body["messages"]) ? { ...body, messages: [...body["messages"], ...messages] } : body,
+    conversation: () => {
+      const before = request.conversation()
+      return { ...before, turns: [...before.turns, textTurn("assistant", given), textTurn("user", asked)] }
+    },
+    promptCharacters: request.promptCharacters + given.length + asked.length
+  }
+}
+
+interface Sent {
+  readonly candidate: Candidate
+  readonly events: ReadonlyArray<InferenceEvent>
+}
+
+const make = (failover: Failover["Service"], schemas: JsonSchemas["Service"]): Failover["Service"] => {
+  const judge = (format: JsonMode.JsonFormat, sent: Sent) =>
+    new JsonMode.JsonGuard((text) => JsonMode.problemOf(format, schemas, text)).push(sent.events)
+
+  const fail = (format: JsonMode.JsonFormat, sent: Sent, problem: string) =>
+    new AllProvidersFailed({ last: JsonMode.failure(format, sent.candidate.provider, problem), retryAfterMs: null })
+
+  /** The one attempt to mend an answer. A provider that fails now leaves the answer as wrong as it was. */
+  const mend = Effect.fnUntraced(function* (request: FailoverRequest, format: JsonMode.JsonFormat, sent: Sent, problem: string) {
+    const again = askAgain(request.request, textOf(sent.events), problem)
+    const mended = yield* failover
+      .send({ ...request, request: again, candidates: [sent.candidate] })
+      .pipe(Effect.mapError(() => fail(format, sent, problem)))
+    const judged = judge(format, mended)
+    return judged.problem === null ? { ...mended, events: judged.events } : yield* fail(format, mended, judged.problem)
+  })
+
+  const send: Failover["Service"]["send"] = Effect.fnUntraced(function* (request: FailoverRequest) {
+    const sent = yield* failover.send(request)
+    const format = formatFor(request.request, sent.candidate)
+    if (format === null) return sent
+    const { events, problem } = judge(format, sent)
+    if (problem === null) return { ...sent, events }
+    if (format._tag === "Json" || request.request.choices > 1) return yield* fail(format, sent, problem)
+    return yield* mend(request, format, sent, problem)
+  })
+
+  const stream: Failover["Service"]["stream"] = (request) =>
+    Effect.map(failover.stream(request), (opened) => {
+      const format = formatFor(request.request, opened.candidate)
+      if (format === null) return opened
+      return { ...opened, events: opened.events.pipe(JsonMode.checkStream(format, opened.candidate.provider, schemas)) }
+    })
+
+  return { send, stream }
+}
