@@ -105,6 +105,8 @@ interface Run {
   status: number
   candidate: Candidate | null
   cost: Money.Money
+  /** What was set aside for it. */
+  held: Money.Money
 }
 
 /** The HTTP status of a request whose caller has left before the end; never sent. */
@@ -169,7 +171,8 @@ const begin = Effect.fnUntraced(function* (line: Line, call: GatewayCall) {
     outcome: "rejected",
     status: 500,
     candidate: null,
-    cost: Money.zero
+    cost: Money.zero,
+    held: Money.zero
   }
   yield* Scope.addFinalizer(
     yield* Effect.scope,
@@ -224,6 +227,7 @@ const hold = Effect.fnUntraced(function* (line: Line, run: Run, candidates: Arr.
   const charge = yield* caller.isAnonymous
     ? Charge.openFree(run.call.rid, onAbandoned)
     : Effect.provideService(Charge.open(wanted, onAbandoned), Ledger, line.ledger)
+  run.held = charge.held
   // A hold that was clamped bounds the output, so that an answer never costs more than was held for it.
   const clamped = request.maxTokens === null && charge.held < amount
   const maxTokens = (candidate: Candidate): number | null =>
@@ -371,6 +375,7 @@ const toOutcome = (run: Run, now: number): Outcome => ({
   routing: run.routing,
   usage: run.meter.usage(),
   cost: run.cost,
+  held: run.held,
   outcome: run.outcome,
   flags: [...run.flags],
   status: run.status,

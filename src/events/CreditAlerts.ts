@@ -48,12 +48,11 @@ const make = Effect.gen(function* () {
   const refused = new Set<AccountId>()
   const wake = Latch.makeUnsafe(false)
 
-  const note = (outcome: Outcome) =>
-    Effect.sync(() => {
-      if (outcome.outcome !== "rejected" || outcome.status !== PAYMENT_REQUIRED || refused.size >= REMEMBERED) return
-      refused.add(outcome.caller.accountId)
-      wake.openUnsafe()
-    })
+  const note = (outcome: Outcome): void => {
+    if (outcome.outcome !== "rejected" || outcome.status !== PAYMENT_REQUIRED || refused.size >= REMEMBERED) return
+    refused.add(outcome.caller.accountId)
+    wake.openUnsafe()
+  }
 
   const tell = Effect.suspend(() => {
     const accounts = JSON.stringify([...refused].sort())

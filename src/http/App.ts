@@ -3,7 +3,7 @@
  *
  * @since 0.1.0
  */
-import { Cause, Context, Effect, Layer, Option, Scope, Tracer } from "effect"
+import { Cause, Clock, Context, Effect, Layer, Option, Scope, Tracer } from "effect"
 import { SecureRandom } from "effect/crypto"
 import { HttpRouter, HttpServerError, HttpServerRequest, HttpServerResponse } from "effect/http"
 import { HttpApiBuilder, HttpApiError, HttpApiScalar } from "effect/http-api"
@@ -18,6 +18,7 @@ import { Api } from "./Api.ts"
 import * as ApiError from "./ApiError.ts"
 import * as AuthRoutes from "./AuthRoutes.ts"
 import * as CatalogRoutes from "./CatalogRoutes.ts"
+import * as HttpMetrics from "./HttpMetrics.ts"
 import * as InferenceRoutes from "./InferenceRoutes.ts"
 import { IpGate } from "./IpGate.ts"
 import * as KeyRoutes from "./KeyRoutes.ts"
@@ -78,6 +79,9 @@ const openRoutes = ["/v1/models", "/v1/providers", "/v1/status", "/auth/", "/doc
 
 const isOpen = (url: string): boolean => openRoutes.some((route) => url.startsWith(route))
 
+/** The status of a request whose caller has left before it was answered; never sent. */
+const CLIENT_CLOSED_REQUEST = 499
+
 const draining = ApiError.make(503, "SERVICE_UNAVAILABLE", "The server is shutting down. Try again.")
 
 /**
@@ -130,8 +134,18 @@ export const wrap = <E, R>(app: Effect.Effect<HttpServerResponse.HttpServerRespo
       if (handler !== undefined) return direct(handler, request, ids)
       return Effect.provideContext(isOpen(request.url) ? counted(request, shownId, app) : app, Context.add(gate, RequestIds, ids))
     }
+    const routeOf = yield* HttpMetrics.make
+    const clock = yield* Clock.Clock
     return Effect.gen(function* () {
       const request = yield* HttpServerRequest.HttpServerRequest
+      const route = routeOf(request.method, request.url)
+      const startedAt = clock.currentTimeMillisUnsafe()
+      let status = CLIENT_CLOSED_REQUEST
+      route.enter()
+      yield* Scope.addFinalizer(
+        yield* Effect.scope,
+        Effect.sync(() => route.leave(status, clock.currentTimeMillisUnsafe() - startedAt))
+      )
       const id = yield* random.uuidV7()
       const clientId = clientRequestId(request)
       const shownId = clientId ?? id
@@ -147,6 +161,7 @@ export const wrap = <E, R>(app: Effect.Effect<HttpServerResponse.HttpServerRespo
                 ? Effect.as(Effect.logError("A request failed by a defect", cause), response)
                 : Effect.succeed(response)
             })
+      status = answer.status
       const ids = { "x-request-id": shownId, "x-sluice-request-id": id }
       return HttpServerResponse.setHeaders(answer, isAnthropic(request) ? { ...ids, "request-id": shownId } : ids)
     })

@@ -6,13 +6,13 @@
 import { Clock, Context, Effect, type Redacted } from "effect"
 import { type HttpServerRequest, HttpServerResponse } from "effect/http"
 import { HttpApiBuilder } from "effect/http-api"
-import { PrometheusMetrics } from "effect/observability"
 import { SqlClient } from "effect/sql"
 import { StripeInbox } from "../billing/StripeInbox.ts"
 import { Lifecycle } from "../health/Lifecycle.ts"
 import { KeyHasher } from "../identity/KeyHasher.ts"
 import { CounterStore } from "../limits/CounterStore.ts"
 import { Breakers } from "../providers/Breakers.ts"
+import * as Exposition from "../telemetry/Exposition.ts"
 import { Api } from "./Api.ts"
 import * as ApiError from "./ApiError.ts"
 import { handled, json } from "./Handled.ts"
@@ -80,7 +80,7 @@ export const layer = HttpApiBuilder.group(
           if (options.metricsToken !== null && (key === null || !hasher.equals(key, options.metricsToken))) {
             return yield* Effect.fail(ApiError.make(401, "API_KEY_MISSING", "Send the metrics token as a bearer token."))
           }
-          return HttpServerResponse.text(yield* PrometheusMetrics.format(), { contentType: "text/plain; version=0.0.4; charset=utf-8" })
+          return HttpServerResponse.text(yield* Exposition.format, { contentType: Exposition.CONTENT_TYPE })
         }).pipe(handled)
       )
   })

@@ -68,6 +68,17 @@ const NOTHING: Admitted = { view: { requests: null, tokens: null, velocity: null
 
 const refusedCount = Metric.counter("sluice_rate_limited_requests_total", { description: "Requests refused by a limit", incremental: true })
 
+const crowded = Metric.counter("sluice_concurrency_rejected_total", {
+  description: "Requests refused because too many of the key were under way",
+  attributes: { reason: "key_limit" },
+  incremental: true
+})
+
+const countRefusal = (limit: LimitName): Effect.Effect<void> => {
+  const counted = Metric.update(Metric.withAttributes(refusedCount, { limit_type: limit }), 1)
+  return limit === "concurrency" ? Effect.andThen(counted, Metric.update(crowded, 1)) : counted
+}
+
 const unlimited = Metric.counter("sluice_limits_unchecked_total", {
   description: "Requests let in because no counter could be asked",
   incremental: true
@@ -162,7 +173,7 @@ const make = Effect.fnUntraced(function* (
       tokens: estimatedTokens,
       now
     })
-    if (refused !== null) yield* Metric.update(Metric.withAttributes(refusedCount, { limit_type: refused.limit }), 1)
+    if (refused !== null) yield* countRefusal(refused.limit)
     else if (caller.limits.concurrency !== "none") {
       const place = { key: `in_flight:${caller.keyId}`, member }
       held.add(place)

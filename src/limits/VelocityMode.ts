@@ -89,20 +89,23 @@ const make = Effect.fnUntraced(function* (): Effect.fn.Return<VelocityMode["Serv
     yield* Effect.logWarning("Velocity mode is off")
   })
 
-  const observe = Effect.fnUntraced(function* (failed: boolean) {
-    const now = yield* Clock.currentTimeMillis
-    const second = Math.floor(now / 1_000)
-    minute.add(second, failed)
-    // Only a failure can bring the rate up.
-    if (!failed || now < until) return
-    const { errors, requests } = minute.sums(second)
-    if (requests < LEAST_REQUESTS || errors / requests < ERROR_RATE) return
+  const turnOn = Effect.fnUntraced(function* (now: number, requests: number, errors: number) {
     until = now + COOL_DOWN
     yield* Metric.update(activations, 1)
     yield* Metric.update(active, 1)
     yield* Effect.logWarning("Velocity mode is on: limits are held back", { requests, errors, seconds: COOL_DOWN / 1_000 })
     yield* Effect.forkIn(coolDown, scope)
   })
+
+  const observe = (failed: boolean) =>
+    Effect.flatMap(Clock.currentTimeMillis, (now) => {
+      const second = Math.floor(now / 1_000)
+      minute.add(second, failed)
+      // Only a failure can bring the rate up.
+      if (!failed || now < until) return Effect.void
+      const { errors, requests } = minute.sums(second)
+      return requests < LEAST_REQUESTS || errors / requests < ERROR_RATE ? Effect.void : turnOn(now, requests, errors)
+    })
 
   return VelocityMode.of({
     observe,

@@ -6,6 +6,7 @@
 import { Clock, Context, Effect, Layer, Metric, Option, Queue, Random, Schema, type Scope } from "effect"
 import * as Actor from "../actors/Actor.ts"
 import { Broadcast, type Heard } from "../replicas/Broadcast.ts"
+import * as Series from "../telemetry/Series.ts"
 import { BreakerStore, Shared } from "./BreakerStore.ts"
 import * as Circuit from "./Circuit.ts"
 
@@ -28,15 +29,6 @@ export interface Permit {
   /** `ignored` says nothing about the provider and frees a probe's place. Never waits. */
   readonly tell: (outcome: Circuit.CallOutcome) => Effect.Effect<void>
 }
-
-const transitions = Metric.counter("sluice_circuit_breaker_state_transitions_total", {
-  description: "Circuits that changed state",
-  incremental: true
-})
-const rejected = Metric.counter("sluice_circuit_breaker_rejected_requests_total", {
-  description: "Calls that an open circuit kept away",
-  incremental: true
-})
 
 /** @category services @since 0.1.0 */
 export class Breakers extends Context.Service<
@@ -73,7 +65,25 @@ const PROBE_MS = 60_000
 /** How long another replica's probe is taken for granted before the leave is asked for again. */
 const ASK_AGAIN_MS = 1_000
 
+const STATES = ["closed", "open", "half_open"] as const
+
+const makeSeries = () => ({
+  transitions: Series.counter("sluice_circuit_breaker_state_transitions_total", "Circuits that changed state", [
+    "provider",
+    "from_state",
+    "to_state"
+  ]),
+  rejected: Series.counter("sluice_circuit_breaker_rejected_requests_total", "Calls that an open circuit kept away", ["provider"]),
+  success: Series.counter("sluice_circuit_breaker_successes_total", "Calls that went well, by the circuit's state", ["provider", "state"]),
+  failure: Series.counter("sluice_circuit_breaker_failures_total", "Calls that the provider failed, by the circuit's state", [
+    "provider",
+    "state"
+  ]),
+  current: Series.gauge("sluice_circuit_breaker_current_state", "1 for the state that a circuit is in", ["provider", "state"])
+})
+
 const make = (options: Circuit.BreakersOptions, others: Others) => {
+  const series = makeSeries()
   const circuits = new Map<string, Actor.Actor<Circuit.Circuit, Circuit.CircuitMessage>>()
   const turn = Circuit.receive(options)
 
@@ -85,17 +95,25 @@ const make = (options: Circuit.BreakersOptions, others: Others) => {
     return fresh
   }
 
+  const showState = (provider: string, now: Circuit.Circuit["state"]) =>
+    Effect.forEach(STATES, (state) => Metric.update(series.current(provider, state), state === now ? 1 : 0), { discard: true })
+
+  const countCall = (provider: string, state: Circuit.Circuit["state"], outcome: "success" | "failure") =>
+    Metric.update(series[outcome](provider, state), 1)
+
   /** Tells a circuit, counts the transition if it made one, and tells the others of their own no more. */
   const tell = Effect.fnUntraced(function* (provider: string, message: Circuit.CircuitMessage) {
     const circuit = circuitOf(provider)
     const before = circuit.snapshot()
+    if (message._tag === "Outcome" && message.outcome !== "ignored") yield* countCall(provider, before.state, message.outcome)
     circuit.tell(message)
     const after = circuit.snapshot()
     if (before.epoch === after.epoch) return
     const shared = Circuit.toShared(after, yield* Clock.currentTimeMillis)
     if (shared !== null && message._tag !== "Heard") others.tell(provider, shared)
     if (before.state === after.state) return
-    yield* Metric.update(Metric.withAttributes(transitions, { provider, from_state: before.state, to_state: after.state }), 1)
+    yield* Metric.update(series.transitions(provider, before.state, after.state), 1)
+    yield* showState(provider, after.state)
     const heard = message._tag === "Heard" ? ", as another replica found" : ""
     yield* Effect.logWarning(`The circuit of ${provider} went from ${before.state} to ${after.state}${heard}`)
   })
@@ -124,11 +142,12 @@ const make = (options: Circuit.BreakersOptions, others: Others) => {
   })
 
   const permit = Effect.fnUntraced(function* (provider: string) {
+    if (!circuits.has(provider)) yield* showState(provider, "closed")
     const seen = circuitOf(provider).snapshot()
     if (seen.state === "closed") return admit(provider, null)
     const now = yield* Clock.currentTimeMillis
     const leave = Circuit.mayProbe(seen, now, options) ? yield* probe(provider, seen.openedAt, now) : null
-    if (leave === null) yield* Metric.update(Metric.withAttributes(rejected, { provider }), 1)
+    if (leave === null) yield* Metric.update(series.rejected(provider), 1)
     return leave
   })
 

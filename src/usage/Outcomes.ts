@@ -5,38 +5,25 @@
  *
  * @since 0.1.0
  */
-import { type Cause, Context, Effect, Layer, Metric, type Scope } from "effect"
-import type { Caller } from "../../schemas/Account.ts"
-import type { InferenceRequest } from "../../schemas/Inference.ts"
-import type { Candidate } from "../../schemas/Model.ts"
-import * as Money from "../../schemas/Money.ts"
-import type { Usage } from "../../schemas/Usage.ts"
-import type { Attempt } from "../providers/AttemptLog.ts"
+import { Cause, Context, Effect, Layer, type Scope } from "effect"
 import type { Routing } from "../routing/RouterDecision.ts"
+import type { Finished } from "./InferenceMetrics.ts"
+import * as InferenceMetrics from "./InferenceMetrics.ts"
 import type { RequestRecord } from "./RequestBook.ts"
 import { RequestLog } from "./RequestLog.ts"
 
 /** How one request ended. Times are epoch milliseconds. @category models @since 0.1.0 */
-export interface Outcome {
-  readonly caller: Caller
-  readonly request: InferenceRequest
+export interface Outcome extends Finished {
   readonly rid: string
   readonly clientRequestId: string | null
-  /** Who answered, or was being asked when the request ended; null when nobody was. */
-  readonly candidate: Candidate | null
-  readonly attempts: ReadonlyArray<Attempt>
   /** What a router decided; null where the caller named the model. */
   readonly routing: Routing | null
-  readonly usage: Usage
-  readonly cost: Money.Money
-  readonly outcome: "ok" | "cached" | "cancelled" | "rejected" | "refunded"
   /** What guardrails found: `pii.email`, `injection`, `output.topic`, … */
   readonly flags?: ReadonlyArray<string>
-  readonly status: number
-  readonly startedAt: number
-  readonly endedAt: number
-  readonly timeToFirstChunkMs: number | null
 }
+
+/** Is told of ends. It must not wait; it may give an Effect, where it has to do more than note something down. @category models @since 0.1.0 */
+export type Listener = ((outcome: Outcome) => void) | ((outcome: Outcome) => Effect.Effect<void>)
 
 /** A caller who left after this time, in milliseconds, may have left for want of an answer. */
 const PATIENCE_OF_CALLERS = 5_000
@@ -45,42 +32,6 @@ const PATIENCE_OF_CALLERS = 5_000
 export const isTrouble = (outcome: Outcome): boolean =>
   outcome.outcome === "refunded" || (outcome.outcome === "cancelled" && outcome.endedAt - outcome.startedAt > PATIENCE_OF_CALLERS)
 
-const requests = Metric.counter("sluice_model_inference_requests_total", {
-  description: "Inference requests by provider, model and status",
-  incremental: true
-})
-const tokens = Metric.counter("sluice_tokens_used_total", { description: "Tokens by provider, model and type", incremental: true })
-const credits = Metric.counter("sluice_credits_used_total", { description: "USD charged by provider and model", incremental: true })
-const seconds = [0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60]
-const duration = Metric.histogram("sluice_model_inference_duration_seconds", {
-  description: "Whole requests, in seconds",
-  boundaries: seconds
-})
-const firstChunk = Metric.histogram("sluice_time_to_first_chunk_seconds", {
-  description: "From the request to the first chunk of a stream, in seconds",
-  boundaries: [0.1, 0.25, 0.5, 1, 2, 5, 10, 15]
-})
-
-const measure = (outcome: Outcome): Effect.Effect<void> => {
-  const labels = { provider: outcome.candidate?.provider ?? "none", model: outcome.candidate?.model.id ?? "other" }
-  const { usage } = outcome
-  const updates = [
-    Metric.update(Metric.withAttributes(requests, { ...labels, status: outcome.outcome }), 1),
-    Metric.update(Metric.withAttributes(duration, labels), (outcome.endedAt - outcome.startedAt) / 1_000)
-  ]
-  if (outcome.cost > 0n) {
-    updates.push(
-      Metric.update(Metric.withAttributes(tokens, { ...labels, token_type: "input" }), usage.input + usage.cachedRead + usage.cacheWrite),
-      Metric.update(Metric.withAttributes(tokens, { ...labels, token_type: "output" }), usage.output + usage.reasoning),
-      Metric.update(Metric.withAttributes(credits, labels), Number(Money.toUsd(outcome.cost)))
-    )
-  }
-  if (outcome.timeToFirstChunkMs !== null) {
-    updates.push(Metric.update(Metric.withAttributes(firstChunk, labels), outcome.timeToFirstChunkMs / 1_000))
-  }
-  return Effect.all(updates, { discard: true })
-}
-
 /** @category services @since 0.1.0 */
 export class Outcomes extends Context.Service<
   Outcomes,
@@ -88,21 +39,22 @@ export class Outcomes extends Context.Service<
     /** Tells everybody who listens. Never waits. */
     readonly publish: (outcome: Outcome) => Effect.Effect<void>
     /** Tells `listener` of every outcome from now on, until the Scope closes. It must not wait; what it throws harms nobody. */
-    readonly subscribe: (listener: (outcome: Outcome) => Effect.Effect<void>) => Effect.Effect<void, never, Scope.Scope>
+    readonly subscribe: (listener: Listener) => Effect.Effect<void, never, Scope.Scope>
   }
 >()("sluice/usage/Outcomes") {
   static readonly layer = Layer.effect(
     this,
     Effect.gen(function* () {
       const log = yield* RequestLog
-      const listeners = new Set<(outcome: Outcome) => Effect.Effect<void>>([
+      const listeners = new Set<Listener>([
         // Nobody known has no account that could ask for its rows.
-        (outcome) => (outcome.caller.isAnonymous ? Effect.void : log.record(toRecord(outcome))),
-        measure
+        (outcome) => {
+          if (!outcome.caller.isAnonymous) log.recordUnsafe(toRecord(outcome))
+        },
+        yield* InferenceMetrics.make
       ])
-      const failed = (cause: Cause.Cause<never>) => Effect.logError("A listener of outcomes failed", cause)
       return Outcomes.of({
-        publish: (outcome) => Effect.forEach(listeners, (listener) => Effect.catchCause(listener(outcome), failed), { discard: true }),
+        publish: (outcome) => Effect.suspend(() => tell(listeners, outcome)),
         subscribe: (listener) =>
           Effect.acquireRelease(
             Effect.sync(() => {
@@ -113,6 +65,25 @@ export class Outcomes extends Context.Service<
       })
     })
   )
+}
+
+const failed = (cause: Cause.Cause<never>) => Effect.logError("A listener of outcomes failed", cause)
+
+const isEffect = (value: unknown): value is Effect.Effect<void> => Effect.isEffect(value)
+
+/** Tells everybody at once; what is left to do afterwards is what listeners have given. */
+const tell = (listeners: Iterable<Listener>, outcome: Outcome): Effect.Effect<void> => {
+  let left: Effect.Effect<void> = Effect.void
+  for (const listener of listeners) {
+    try {
+      const more: unknown = listener(outcome)
+      if (isEffect(more))
+        left = left === Effect.void ? Effect.catchCause(more, failed) : Effect.andThen(left, Effect.catchCause(more, failed))
+    } catch (error) {
+      left = Effect.andThen(left, failed(Cause.die(error)))
+    }
+  }
+  return left
 }
 
 const toRecord = (outcome: Outcome): RequestRecord => ({

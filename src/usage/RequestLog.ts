@@ -39,6 +39,8 @@ export class RequestLog extends Context.Service<
   {
     /** Queues a row. Never waits; a row beyond the queue's bound is dropped and counted. */
     readonly record: (record: RequestRecord) => Effect.Effect<void>
+    /** The same, at once. */
+    readonly recordUnsafe: (record: RequestRecord) => void
     /** Writes what is queued now, as far as the database takes it. */
     readonly flush: Effect.Effect<void>
     /** Newest first, with what this process has not written yet. */
@@ -82,6 +84,7 @@ const dropped = Metric.counter("sluice_request_rows_dropped_total", {
 })
 
 const makeQueue = Effect.fnUntraced(function* (book: RequestBook) {
+  const context = yield* Effect.context<never>()
   const queue: Array<RequestRecord> = []
   const wake = Latch.makeUnsafe(false)
   const turn = Semaphore.makeUnsafe(1)
@@ -112,13 +115,14 @@ const makeQueue = Effect.fnUntraced(function* (book: RequestBook) {
     })
   )
 
-  const record = (row: RequestRecord) =>
-    Effect.suspend(() => {
-      if (queue.length >= QUEUE_MAX) return Metric.update(dropped, 1)
+  const recordUnsafe = (row: RequestRecord): void => {
+    if (queue.length >= QUEUE_MAX) dropped.updateUnsafe(1, context)
+    else {
       queue.push(row)
       wake.openUnsafe()
-      return Effect.void
-    })
+    }
+  }
+  const record = (row: RequestRecord) => Effect.sync(() => recordUnsafe(row))
 
   const told = (error: unknown) =>
     Effect.andThen(
@@ -136,7 +140,7 @@ const makeQueue = Effect.fnUntraced(function* (book: RequestBook) {
       })
     )
   )
-  return { record, flush: Effect.ignore(drain) }
+  return { record, recordUnsafe, flush: Effect.ignore(drain) }
 })
 
 /** A request that ran again under its id may be a day younger than that says. */

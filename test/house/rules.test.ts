@@ -53,8 +53,8 @@ const standsOn: Readonly<Record<string, ReadonlyArray<string>>> = {
   "src/health": ["src/providers", "src/routing", "src/usage"],
   "src/identity": ["src/database", "src/ledger", "src/replicas"],
   "src/ledger": ["src/database"],
-  "src/providers": ["src/actors", "src/replicas", "src/streams"],
-  "src/usage": ["src/database", "src/providers", "src/routing"]
+  "src/providers": ["src/actors", "src/replicas", "src/streams", "src/telemetry"],
+  "src/usage": ["src/database", "src/providers", "src/routing", "src/telemetry"]
 }
 
 describe("the rules of the house", () => {

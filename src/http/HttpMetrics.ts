@@ -1,0 +1,99 @@
+/**
+ * What is counted of requests over HTTP, by route.
+ *
+ * @since 0.1.0
+ */
+import { type Context, Effect, Metric } from "effect"
+import * as Series from "../telemetry/Series.ts"
+import * as RouteTemplates from "./RouteTemplates.ts"
+
+const DURATIONS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60]
+
+const methods: ReadonlySet<string> = new Set(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
+
+const inference: ReadonlySet<string> = new Set([
+  "/v1/chat/completions",
+  "/v1/messages",
+  "/v1/responses",
+  "/v1/embeddings",
+  "/v1/images/generations",
+  "/v1/audio/transcriptions"
+])
+
+const makeSeries = () => ({
+  requests: Series.counter("sluice_http_requests_total", "Requests by route and status", [
+    "method",
+    "endpoint",
+    "status_code",
+    "status_class"
+  ]),
+  duration: Series.histogram(
+    "sluice_http_request_duration_seconds",
+    "Requests to the end of their answer, in seconds",
+    ["method", "endpoint"],
+    DURATIONS
+  ),
+  inProgress: Series.gauge("sluice_http_requests_in_progress", "Requests that are not answered to the end", ["method", "endpoint"]),
+  active: Metric.gauge("sluice_concurrency_active_requests", { description: "Inference requests under way" }),
+  queued: Metric.gauge("sluice_concurrency_queued_requests", { description: "Inference requests that wait to begin: none ever does" })
+})
+
+/** One route, for one method. */
+class Route {
+  readonly method: string
+  readonly endpoint: string
+  private readonly isInference: boolean
+  private readonly duration: Metric.Histogram<number>
+  private readonly inProgress: Metric.Gauge<number>
+  private readonly byStatus = new Map<number, Metric.Counter<number>>()
+  private readonly series: ReturnType<typeof makeSeries>
+  private readonly context: Context.Context<never>
+
+  constructor(series: ReturnType<typeof makeSeries>, context: Context.Context<never>, method: string, endpoint: string) {
+    this.method = method
+    this.endpoint = endpoint
+    this.isInference = method === "POST" && inference.has(endpoint)
+    this.duration = series.duration(method, endpoint)
+    this.inProgress = series.inProgress(method, endpoint)
+    this.series = series
+    this.context = context
+  }
+
+  enter(): void {
+    this.inProgress.modifyUnsafe(1, this.context)
+    if (this.isInference) this.series.active.modifyUnsafe(1, this.context)
+  }
+
+  leave(status: number, ms: number): void {
+    this.inProgress.modifyUnsafe(-1, this.context)
+    if (this.isInference) this.series.active.modifyUnsafe(-1, this.context)
+    const ended = Series.obtain(this.byStatus, status, () =>
+      this.series.requests(this.method, this.endpoint, String(status), `${Math.floor(status / 100)}xx`)
+    )
+    ended.updateUnsafe(1, this.context)
+    this.duration.updateUnsafe(ms / 1_000, this.context)
+  }
+}
+
+/** @category models @since 0.1.0 */
+export type { Route }
+
+/** Finds the route of a request, to be entered and left. @category constructors @since 0.1.0 */
+export const make: Effect.Effect<(method: string, url: string) => Route> = Effect.map(Effect.context<never>(), (context) => {
+  const series = makeSeries()
+  series.queued.updateUnsafe(0, context)
+  series.active.updateUnsafe(0, context)
+  const templateOf = RouteTemplates.make()
+  const known = new Map<string, Map<string, Route>>()
+  return (asked, url) => {
+    const query = url.indexOf("?")
+    const path = query === -1 ? url : url.slice(0, query)
+    const method = methods.has(asked) ? asked : "other"
+    const routes = Series.obtain(known, method, () => new Map<string, Route>())
+    // A path without parameters is its own template.
+    const direct = routes.get(path)
+    if (direct !== undefined) return direct
+    const endpoint = templateOf(method, path)
+    return Series.obtain(routes, endpoint, () => new Route(series, context, method, endpoint))
+  }
+})
