@@ -103,7 +103,7 @@ const make = Effect.fnUntraced(function* (windowMs: number) {
     }
   }
 
-  yield* outcomes.subscribe((outcome) => Effect.sync(() => record(outcome)))
+  yield* outcomes.subscribe(record)
   const now = () => clock.currentTimeMillisUnsafe()
   return PassiveHealth.of({
     provider: (slug) => providers.get(slug)?.read(now()) ?? null,

@@ -91,7 +91,8 @@ const draining = ApiError.make(503, "SERVICE_UNAVAILABLE", "The server is shutti
 const overBuilt =
   (built: Context.Context<IpGate>) =>
   (handler: InferenceRoutes.InferenceHandler, request: HttpServerRequest.HttpServerRequest, ids: RequestIds) =>
-    Effect.updateContext(handler(request), (input: Context.Context<Scope.Scope>) => {
+    // As the router has it: whoever leaves before there is an answer ends the request.
+    Effect.updateContext(Effect.interruptible(handler(request)), (input: Context.Context<Scope.Scope>) => {
       const over = Context.add(Context.add(built, Scope.Scope, Context.get(input, Scope.Scope)), RequestIds, ids)
       const span = Context.getOption(input, Tracer.ParentSpan)
       return Option.isSome(span) ? Context.add(over, Tracer.ParentSpan, span.value) : over

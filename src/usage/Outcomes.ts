@@ -71,8 +71,8 @@ const failed = (cause: Cause.Cause<never>) => Effect.logError("A listener of out
 
 const isEffect = (value: unknown): value is Effect.Effect<void> => Effect.isEffect(value)
 
-/** Tells everybody at once; what is left to do afterwards is what listeners have given. */
-const tell = (listeners: Iterable<Listener>, outcome: Outcome): Effect.Effect<void> => {
+/** Tells everybody at once; what is left to do afterwards is what listeners have given. @category running @since 0.1.0 */
+export const tell = (listeners: Iterable<Listener>, outcome: Outcome): Effect.Effect<void> => {
   let left: Effect.Effect<void> = Effect.void
   for (const listener of listeners) {
     try {
