@@ -10,14 +10,14 @@ import * as RoutingHealth from "../../src/health/RoutingHealth.ts"
 import type { Attempt } from "../../src/providers/AttemptLog.ts"
 import { Latencies } from "../../src/routing/Latencies.ts"
 import { LiveHealth } from "../../src/routing/LiveHealth.ts"
-import { type Listener, type Outcome, Outcomes, tell } from "../../src/usage/Outcomes.ts"
+import { type Listener, type Outcome, Outcomes, tell as tellAll } from "../../src/usage/Outcomes.ts"
 import { candidate, request } from "../support/scripted.ts"
 
 /** Outcomes that are only told on, nothing written. */
 const outcomes = Layer.sync(Outcomes, () => {
   const listeners = new Set<Listener>()
   return Outcomes.of({
-    publish: (outcome) => Effect.suspend(() => tell(listeners, outcome)),
+    publish: (outcome) => Effect.suspend(() => tellAll(listeners, outcome)),
     subscribe: (listener) => Effect.sync(() => void listeners.add(listener))
   })
 })
