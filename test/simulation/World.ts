@@ -2,18 +2,7 @@
  * Time, chance and processes of a simulation: one thread, nothing that the seed does not decide.
  */
 import { Clock, Context, Duration, Effect, type Fiber, References, Scheduler } from "effect"
-
-/** A generator of its own (mulberry32), so that a seed is the same history everywhere. */
-export const chanceOf = (seed: number): (() => number) => {
-  let state = seed >>> 0
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0
-    let t = state
-    t = Math.imul(t ^ (t >>> 15), t | 1)
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61)
-    return ((t ^ (t >>> 14)) >>> 0) / 4_294_967_296
-  }
-}
+import { seeded } from "../support/seeded.ts"
 
 interface Event {
   readonly at: number
@@ -33,7 +22,7 @@ export class World {
   private order = 0
 
   constructor(seed: number) {
-    this.random = chanceOf(seed)
+    this.random = seeded(seed)
   }
 
   get elapsed(): number {

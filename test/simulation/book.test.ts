@@ -13,8 +13,8 @@ import * as Migrations from "../../src/database/Migrations.ts"
 import * as LedgerBook from "../../src/ledger/LedgerBook.ts"
 import * as LedgerReads from "../../src/ledger/LedgerReads.ts"
 import { freshDatabase } from "../support/database.ts"
+import { seeded } from "../support/seeded.ts"
 import { SimulatedBook } from "./SimulatedBook.ts"
-import { chanceOf } from "./World.ts"
 
 const Rows = Schema.Array(Schema.Record(Schema.String, Schema.NullOr(Schema.String)))
 
@@ -30,7 +30,7 @@ const outcome = (
 const attempt = <A>(run: () => A) => Effect.result(Effect.try({ try: run, catch: (error) => error }))
 
 const play = Effect.fnUntraced(function* (seed: number, steps: number) {
-  const random = chanceOf(seed)
+  const random = seeded(seed)
   const upTo = (most: number) => Math.floor(random() * (most + 1))
   const sql = yield* SqlClient.SqlClient
   const real = yield* LedgerBook.make
