@@ -106,8 +106,9 @@ export class HealthRecord {
     this.speed.add(at, tokensPerSecond)
   }
 
-  read(now: number): Health {
-    const [successes, failures, limited, refused] = this.sums(now)
+  /** What is known at `now`, of the counts only what came after `since`. */
+  read(now: number, since = Number.NEGATIVE_INFINITY): Health {
+    const [successes, failures, limited, refused] = this.sums(now, since)
     return {
       successes,
       failures,
@@ -123,9 +124,9 @@ export class HealthRecord {
     }
   }
 
-  private sums(now: number): readonly [number, number, number, number] {
+  private sums(now: number, since: number): readonly [number, number, number, number] {
     const sums: [number, number, number, number] = [0, 0, 0, 0]
-    const oldest = this.sliceOf(now) - SLICES
+    const oldest = Math.max(this.sliceOf(now) - SLICES, this.sliceOf(since))
     for (let place = 0; place < SLICES; place++) {
       if ((this.slices[place] ?? -1) <= oldest) continue
       const at = place * kinds.length

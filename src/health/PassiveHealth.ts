@@ -25,10 +25,10 @@ export interface ModelHealth {
 export class PassiveHealth extends Context.Service<
   PassiveHealth,
   {
-    /** What is known of a provider just now; null when it was never asked. */
-    readonly provider: (slug: string) => Health | null
+    /** What is known of a provider just now, of its counts only those after `since`; null when it was never asked. */
+    readonly provider: (slug: string, since?: number) => Health | null
     /** The same of one model at it. */
-    readonly model: (slug: string, model: string) => Health | null
+    readonly model: (slug: string, model: string, since?: number) => Health | null
     readonly providers: () => ReadonlyArray<{ readonly provider: string; readonly health: Health }>
     readonly models: () => ReadonlyArray<ModelHealth>
   }
@@ -106,8 +106,8 @@ const make = Effect.fnUntraced(function* (windowMs: number) {
   yield* outcomes.subscribe(record)
   const now = () => clock.currentTimeMillisUnsafe()
   return PassiveHealth.of({
-    provider: (slug) => providers.get(slug)?.read(now()) ?? null,
-    model: (slug, model) => models.get(`${slug} ${model}`)?.record.read(now()) ?? null,
+    provider: (slug, since) => providers.get(slug)?.read(now(), since) ?? null,
+    model: (slug, model, since) => models.get(`${slug} ${model}`)?.record.read(now(), since) ?? null,
     providers: () => [...providers].map(([provider, known]) => ({ provider, health: known.read(now()) })),
     models: () => [...models.values()].map(({ model, provider, record: known }) => ({ provider, model, health: known.read(now()) }))
   })

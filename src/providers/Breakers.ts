@@ -38,6 +38,8 @@ export class Breakers extends Context.Service<
     readonly permit: (provider: string) => Effect.Effect<Permit | null>
     readonly states: Effect.Effect<ReadonlyArray<BreakerState>>
     readonly reset: (provider: string) => Effect.Effect<void>
+    /** How a circuit is and since when, read at once; null when it never changed. Epoch milliseconds. */
+    readonly look: (provider: string) => { readonly state: BreakerState["state"]; readonly changedAt: number } | null
   }
 >()("sluice/providers/Breakers") {
   /** Circuits of this process alone. */
@@ -85,6 +87,7 @@ const makeSeries = () => ({
 const make = (options: Circuit.BreakersOptions, others: Others) => {
   const series = makeSeries()
   const circuits = new Map<string, Actor.Actor<Circuit.Circuit, Circuit.CircuitMessage>>()
+  const changes = new Map<string, number>()
   const turn = Circuit.receive(options)
 
   const circuitOf = (provider: string) => {
@@ -109,7 +112,9 @@ const make = (options: Circuit.BreakersOptions, others: Others) => {
     circuit.tell(message)
     const after = circuit.snapshot()
     if (before.epoch === after.epoch) return
-    const shared = Circuit.toShared(after, yield* Clock.currentTimeMillis)
+    const now = yield* Clock.currentTimeMillis
+    changes.set(provider, now)
+    const shared = Circuit.toShared(after, now)
     if (shared !== null && message._tag !== "Heard") others.tell(provider, shared)
     if (before.state === after.state) return
     yield* Metric.update(series.transitions(provider, before.state, after.state), 1)
@@ -166,7 +171,15 @@ const make = (options: Circuit.BreakersOptions, others: Others) => {
   )
 
   return {
-    service: Breakers.of({ permit, states, reset: (provider) => tell(provider, { _tag: "Reset" }) }),
+    service: Breakers.of({
+      permit,
+      states,
+      reset: (provider) => tell(provider, { _tag: "Reset" }),
+      look: (provider) => {
+        const changedAt = changes.get(provider)
+        return changedAt === undefined ? null : { state: circuitOf(provider).snapshot().state, changedAt }
+      }
+    }),
     hear: (provider: string, circuit: Circuit.SharedCircuit) => tell(provider, { _tag: "Heard", circuit }),
     /** Circuits that are not closed, as the others should know them. */
     open: () =>

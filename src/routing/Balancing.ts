@@ -12,8 +12,9 @@ import type { Live } from "./LiveHealth.ts"
 export interface Balancing {
   /** By model, then provider: how often it comes first, in proportion to the others. A provider without a weight is not drawn. */
   readonly weights: Readonly<Record<string, Readonly<Record<string, number>>>>
-  /** A provider whose uptime is less is moved back … */
+  /** A provider whose uptime is less, over at least `least` calls, is moved back … */
   readonly floor: number
+  readonly least: number
   /** … where another's is at least this. */
   readonly alternative: number
   /** A provider that answers slower than this is not the cheapest that will do, in milliseconds. */
@@ -22,8 +23,11 @@ export interface Balancing {
 
 /** The thresholds of the fixed order, no weights. @category references @since 0.1.0 */
 export const RoutingOptions = Context.Reference<Balancing>("sluice/routing/RoutingOptions", {
-  defaultValue: () => ({ weights: {}, floor: 0.5, alternative: 0.7, slowestMs: 30_000 })
+  defaultValue: () => ({ weights: {}, floor: 0.5, least: 20, alternative: 0.7, slowestMs: 30_000 })
 })
+
+/** Too few calls say nothing: then a provider counts as well. */
+const uptimeOf = (live: Live, options: Balancing): number => (live.calls < options.least ? 1 : (live.uptime ?? 1))
 
 /** What one request is ordered by. @category models @since 0.1.0 */
 export interface BalancingInput {
@@ -56,7 +60,7 @@ const byPrice = (candidates: ReadonlyArray<Candidate>, { cost, isStream, live, o
   const willDo = (candidate: Candidate): boolean => {
     const seen = live(candidate)
     const latency = latencyOf(seen, isStream)
-    return (seen.uptime ?? 1) >= options.alternative && (latency === Number.POSITIVE_INFINITY || latency <= options.slowestMs)
+    return uptimeOf(seen, options) >= options.alternative && (latency === Number.POSITIVE_INFINITY || latency <= options.slowestMs)
   }
   const sorted = sortBy(candidates, cost)
   return [...sorted.filter(willDo), ...sorted.filter((candidate) => !willDo(candidate))]
@@ -91,7 +95,7 @@ const split = (candidates: ReadonlyArray<Candidate>, { draw, options }: Balancin
 
 /** Those that fail more often than not go behind the others, where there is one that does not; nobody is left out. */
 const healthyFirst = (candidates: ReadonlyArray<Candidate>, { live, options }: BalancingInput): ReadonlyArray<Candidate> => {
-  const uptimes = candidates.map((candidate) => live(candidate).uptime ?? 1)
+  const uptimes = candidates.map((candidate) => uptimeOf(live(candidate), options))
   const isIll = (at: number) => (uptimes[at] ?? 1) < options.floor
   if (!uptimes.some((_, at) => isIll(at)) || !uptimes.some((uptime) => uptime >= options.alternative)) return candidates
   return [...candidates.filter((_, at) => !isIll(at)), ...candidates.filter((_, at) => isIll(at))]

@@ -42,8 +42,10 @@ describe("the order of providers", () => {
 
   it("X-9 CM-11.4 a provider that fails more often than not is moved back by what requests have shown, and never left out", async () => {
     const failing = { mock: [{ apiKey: "sk-openai-key", status: 503 }] }
-    for (let i = 0; i < 5; i++) assert.strictEqual((await ask("openai/gpt-4o", failing)).provider, "openrouter")
+    for (let i = 0; i < 20; i++) assert.strictEqual((await ask("openai/gpt-4o", failing)).provider, "openrouter")
+    const before = mock.calls().length
     assert.strictEqual((await ask("openai/gpt-4o")).provider, "openrouter")
+    assert.strictEqual(mock.calls().length, before + 1)
     assert.strictEqual((await ask("openai/gpt-4o", { provider: { order: ["openai"] } })).provider, "openai")
     const other = { mock: [{ apiKey: "sk-openrouter-key", status: 503 }] }
     assert.strictEqual((await ask("openai/gpt-4o", other)).provider, "openai")

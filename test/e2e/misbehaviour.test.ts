@@ -6,7 +6,16 @@ import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
 import { type MockProvider, startMockProvider } from "../../bench/MockProvider.ts"
 import type { Script } from "../../bench/mock/Script.ts"
 import { pico } from "../support/house.ts"
-import { creditsOf, entriesOf, jsonCall, newCustomer, type RunningServer, startServer, temporaryDirectory } from "../support/server.ts"
+import {
+  creditsOf,
+  entriesOf,
+  eventually,
+  jsonCall,
+  newCustomer,
+  type RunningServer,
+  startServer,
+  temporaryDirectory
+} from "../support/server.ts"
 
 /** What has to come of a request. `tried`: provider and error of each attempt, `1` or `2` alone where it answered. */
 interface Expected {
@@ -296,6 +305,8 @@ describe.concurrent("what providers do wrong", () => {
         stream_options: { include_usage: true },
         user,
         mock: scripted,
+        // What happens here to the first would move it back otherwise.
+        provider: { order: of.providers },
         ...more
       })
     })
@@ -427,6 +438,39 @@ describe.concurrent("what providers do wrong", () => {
         ["openai/gpt-4o-mini", null]
       ]
     )
+  })
+
+  it("CM-14.2 a caller who leaves midway pays for the input and what was produced, estimated; the row says so", async () => {
+    const customer = await newCustomer(server, { balanceUsd: "10" })
+    const controller = new AbortController()
+    const response = await fetch(`${server.url}/v1/chat/completions`, {
+      method: "POST",
+      headers: { authorization: `Bearer ${customer.key}`, "content-type": "application/json" },
+      body: JSON.stringify({
+        model: closed.model,
+        messages: [{ role: "user", content: "hello" }],
+        stream: true,
+        provider: { order: closed.providers },
+        mock: { hang: "mid", after: 4, chunks: 8 }
+      }),
+      signal: controller.signal
+    })
+    const reader = response.body?.getReader()
+    let text = ""
+    while (!text.includes("word3")) text += new TextDecoder().decode((await reader?.read())?.value)
+    controller.abort()
+    await eventually(async () => {
+      const rows = await jsonCall<{ data: ReadonlyArray<RequestRow> }>(server.url, customer.key, "GET", "/v1/requests?limit=1")
+      const amount = 2n * closed.prices[0] + 6n * closed.prices[1]
+      assert.deepInclude(rows.body.data[0], { outcome: "cancelled", usage_source: "estimated" })
+      assert.deepInclude(rows.body.data[0]?.tokens, { input: 2, output: 6 })
+      const charges = (await entriesOf(server, customer.key)).filter((entry) => entry.kind === "charge")
+      assert.deepStrictEqual(
+        charges.map((entry) => pico(entry.amount_usd)),
+        [-amount]
+      )
+      assert.strictEqual(pico((await creditsOf(server, customer.key)).available_usd), pico("10") - amount)
+    })
   })
 
   it("CM-14.2 a provider that gives no figures is charged by an estimate, and the row says so", async () => {

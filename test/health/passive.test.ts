@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Context, Effect, Layer } from "effect"
+import { Context, Effect, Layer, Logger } from "effect"
 import { TestClock } from "effect/testing"
 import type { Caller } from "../../schemas/Account.ts"
 import { zero } from "../../schemas/Money.ts"
@@ -8,6 +8,7 @@ import { none } from "../../schemas/Usage.ts"
 import { PassiveHealth } from "../../src/health/PassiveHealth.ts"
 import * as RoutingHealth from "../../src/health/RoutingHealth.ts"
 import type { Attempt } from "../../src/providers/AttemptLog.ts"
+import { Breakers } from "../../src/providers/Breakers.ts"
 import { Latencies } from "../../src/routing/Latencies.ts"
 import { LiveHealth } from "../../src/routing/LiveHealth.ts"
 import { type Listener, type Outcome, Outcomes, tell as tellAll } from "../../src/usage/Outcomes.ts"
@@ -135,17 +136,41 @@ describe("passive health", () => {
     }).pipe(Effect.provide(layer))
   )
 
+  const breakers = Breakers.layer({ failures: 5, recoveryMs: 60_000 })
+  const routing = Effect.map(Layer.build(RoutingHealth.layer), (services) => ({
+    live: Context.get(services, LiveHealth),
+    p50: Context.get(services, Latencies)
+  }))
+
   it.effect("routing reads it: the model's own figures, the provider's where too little is known of it", () =>
     Effect.gen(function* () {
-      const routing = yield* Layer.build(RoutingHealth.layer)
-      const live = Context.get(routing, LiveHealth)
+      const { live, p50 } = yield* routing
       yield* times(6, [attempt("groq", "status_503")])
       yield* times(6, [{ ...attempt("groq", null, 40), model: "org/other" }])
-      assert.deepInclude(live("org/model", "groq"), { uptime: 0, latencyP50: null })
-      assert.deepInclude(live("org/other", "groq"), { uptime: 1, latencyP50: 40 })
-      assert.deepInclude(live("org/unasked", "groq"), { uptime: 0.5, latencyP50: null })
+      assert.deepInclude(live("org/model", "groq"), { uptime: 0, calls: 6, latencyP50: null })
+      assert.deepInclude(live("org/other", "groq"), { uptime: 1, calls: 6, latencyP50: 40 })
+      assert.deepInclude(live("org/unasked", "groq"), { uptime: 0.5, calls: 12, latencyP50: null })
       assert.isNull(live("org/model", "together").uptime)
-      assert.strictEqual(Context.get(routing, Latencies)("org/other", "groq"), 40)
-    }).pipe(Effect.scoped, Effect.provide(layer))
+      assert.strictEqual(p50("org/other", "groq"), 40)
+    }).pipe(Effect.scoped, Effect.provide([layer, breakers]))
+  )
+
+  it.effect("an outage is the circuit's to judge: while it is not closed, and of the time before it closed, routing is told nothing", () =>
+    Effect.gen(function* () {
+      const { live } = yield* routing
+      const health = yield* PassiveHealth
+      const circuits = yield* Breakers
+      yield* times(30, [attempt("groq", "status_503")])
+      assert.deepInclude(live("org/model", "groq"), { uptime: 0, calls: 30 })
+      for (let i = 0; i < 5; i++) yield* (yield* circuits.permit("groq"))?.tell("failure") ?? Effect.void
+      assert.deepInclude(live("org/model", "groq"), { uptime: null, calls: 0 })
+      yield* TestClock.adjust(60_000)
+      yield* (yield* circuits.permit("groq"))?.tell("success") ?? Effect.void
+      assert.deepInclude(live("org/model", "groq"), { uptime: null, calls: 0 })
+      yield* TestClock.adjust(60_000)
+      yield* times(10, [attempt("groq", "status_503")])
+      assert.deepInclude(live("org/model", "groq"), { uptime: 0, calls: 10 })
+      assert.deepInclude(health.provider("groq"), { failures: 40 })
+    }).pipe(Effect.scoped, Effect.provide([layer, breakers, Logger.layer([])]))
   )
 })

@@ -10,12 +10,12 @@ import { candidate, model, request } from "../support/scripted.ts"
 
 const of = model("org/model", ["a", "b", "c"])
 const three: Candidates = [candidate("a", of), candidate("b", of), candidate("c", of)]
-const defaults: Balancing = { weights: {}, floor: 0.5, alternative: 0.7, slowestMs: 30_000 }
+const defaults: Balancing = { weights: {}, floor: 0.5, least: 20, alternative: 0.7, slowestMs: 30_000 }
 
 const house = (live: Readonly<Record<string, Partial<Live>>> = {}, options: Partial<Balancing> = {}) =>
   Balancer.layer.pipe(
     Layer.provide([
-      Layer.succeed(LiveHealth, (_, provider) => ({ ...unknown, ...live[provider] })),
+      Layer.succeed(LiveHealth, (_, provider) => ({ ...unknown, calls: 20, ...live[provider] })),
       Layer.succeed(RoutingOptions, { ...defaults, ...options })
     ])
   )
@@ -48,6 +48,10 @@ describe("load balancing", () => {
       )
     )
   }
+
+  it.effect("X-9 fewer than twenty calls move nobody", () =>
+    Effect.map(ordered(), (order) => assert.strictEqual(order, "abc")).pipe(Effect.provide(house({ a: { uptime: 0, calls: 19 } })))
+  )
 
   it.effect("X-9 a caller's own order stays, also of an ill provider", () =>
     Effect.gen(function* () {
