@@ -26,6 +26,7 @@ import { WebhookDispatcher } from "../src/events/WebhookDispatcher.ts"
 import { Webhooks } from "../src/events/Webhooks.ts"
 import { Gateway } from "../src/Gateway.ts"
 import { Moderation } from "../src/guardrails/Moderation.ts"
+import { HealthBoard } from "../src/health/HealthBoard.ts"
 import { Lifecycle } from "../src/health/Lifecycle.ts"
 import { PassiveHealth } from "../src/health/PassiveHealth.ts"
 import * as RoutingHealth from "../src/health/RoutingHealth.ts"
@@ -173,9 +174,9 @@ export const services = (settings: Settings, secrets: Secrets, ledgerOptions: Co
     Layer.provide([ProviderLists.layer, transport])
   )
   return Gateway.layer.pipe(
-    Layer.provideMerge(Layer.mergeAll(Resolution.layer, Balancer.layer, answers).pipe(Layer.provide(RoutingHealth.layer))),
-    Layer.provideMerge(PassiveHealth.layer()),
+    Layer.provideMerge(Layer.mergeAll(Resolution.layer, Balancer.layer, answers)),
     Layer.provideMerge(Layer.mergeAll(CatalogListing.layer, sync)),
+    Layer.provideMerge(RoutingHealth.layer.pipe(Layer.provideMerge(Layer.mergeAll(PassiveHealth.layer(), HealthBoard.layer)))),
     Layer.provideMerge(events(settings, secrets)),
     Layer.provideMerge(Layer.mergeAll(failover, outcomes, limits, moderation, Idempotency.layer, billing)),
     Layer.provideMerge(identity),

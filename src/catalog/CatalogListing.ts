@@ -1,7 +1,7 @@
 /**
  * The catalog as a list, written once and kept: whoever asks again gets the same text.
  *
- * What is kept belongs to one state of the catalog and of the circuits: when either changes, it is written anew.
+ * What is kept belongs to one state of the catalog, of the circuits and of health: when one changes, it is written anew.
  *
  * @since 0.1.0
  */
@@ -10,6 +10,7 @@ import type { Model } from "../../schemas/Model.ts"
 import { Breakers } from "../providers/Breakers.ts"
 import { ProviderRegistry } from "../providers/ProviderRegistry.ts"
 import { allowedProviders, order } from "../routing/CandidateOrder.ts"
+import { PublishedHealth } from "../routing/PublishedHealth.ts"
 import { Catalog, isPriced } from "./Catalog.ts"
 import { encodeModel, type Health, type ListedModel, type ListingQuery, type Row, selectRows } from "./ModelListing.ts"
 import { orgProviders } from "./ProviderDetection.ts"
@@ -51,11 +52,14 @@ export class CatalogListing extends Context.Service<
   )
 }
 
-const writeRows = Effect.fnUntraced(function* (rows: ReadonlyArray<Row>, healthOf: (slug: string) => Health) {
+/** How a model is at a provider. */
+type HealthOf = (model: string, slug: string) => Health
+
+const writeRows = Effect.fnUntraced(function* (rows: ReadonlyArray<Row>, healthOf: HealthOf) {
   const written: Array<string> = []
   for (const [model, slugs] of rows) {
     if (written.length % AT_ONCE === AT_ONCE - 1) yield* Effect.yieldNow
-    written.push(JSON.stringify(encodeModel(model, slugs, healthOf)))
+    written.push(JSON.stringify(encodeModel(model, slugs, (slug) => healthOf(model.id, slug))))
   }
   return written
 })
@@ -64,6 +68,7 @@ const make = Effect.gen(function* () {
   const catalog = yield* Catalog
   const registry = yield* ProviderRegistry
   const breakers = yield* Breakers
+  const health = yield* PublishedHealth
 
   const choices = (model: Model) =>
     order(model, { chain: registry.chain, detected: null, org: orgProviders[model.org] ?? [], preference: null })
@@ -96,16 +101,17 @@ const make = Effect.gen(function* () {
       })
   })
 
-  /** Names the state of everything that a list depends on. */
+  /** Names the state of the catalog and of the circuits. */
   const state = Effect.map(openCircuits, (open) => `${catalog.version()}|${open.join(",")}`)
-  const healthIn = (key: string) => {
+  const healthIn = (key: string): HealthOf => {
     const open = key.slice(key.indexOf("|") + 1).split(",")
-    return (slug: string): Health => (open.includes(slug) ? "down" : null)
+    const seen = health()
+    return (model, slug) => (open.includes(slug) ? "down" : seen.of(model, slug))
   }
 
   const write = Effect.fnUntraced(function* (key: string) {
     yield* Metric.update(misses, 1)
-    const [of, query, page]: readonly [string, ListingQuery, ListingPage] = JSON.parse(key)
+    const [of, query, page]: readonly [string, ListingQuery, ListingPage, number] = JSON.parse(key)
     const rows = selectRows(yield* Cache.get(everything, of), query)
     const next = page.limit === null ? rows.length : page.from + page.limit
     const written = yield* writeRows(rows.slice(page.from, next), healthIn(of))
@@ -115,14 +121,16 @@ const make = Effect.gen(function* () {
 
   return CatalogListing.of({
     list: Effect.fnUntraced(function* (query: ListingQuery, page: ListingPage) {
-      const key = JSON.stringify([yield* state, query, page])
+      const key = JSON.stringify([yield* state, query, page, health().version])
       if (yield* Cache.has(lists, key)) yield* Metric.update(hits, 1)
       return yield* Cache.get(lists, key)
     }),
     one: (name) =>
       Effect.map(state, (key) => {
         const model = catalog.find(name)
-        return model === undefined ? null : encodeModel(model, choices(model), healthIn(key))
+        if (model === undefined) return null
+        const healthOf = healthIn(key)
+        return encodeModel(model, choices(model), (slug) => healthOf(model.id, slug))
       }),
     models: Effect.flatMap(state, (key) => Cache.get(everything, key))
   })

@@ -3,11 +3,12 @@
  *
  * @since 0.1.0
  */
+import type { HealthState } from "../../schemas/Health.ts"
 import type { Model, Pricing, PricingTier } from "../../schemas/Model.ts"
 import * as Money from "../../schemas/Money.ts"
 
 /** How a model or a provider of it is just now; null where nothing is known. @category models @since 0.1.0 */
-export type Health = "healthy" | "degraded" | "down" | null
+export type Health = HealthState | null
 
 /** What a listing asks for. `view` `all` gives one row for each model and provider. @category models @since 0.1.0 */
 export interface ListingQuery {

@@ -11,6 +11,7 @@ import { ProviderRegistry } from "../providers/ProviderRegistry.ts"
 import { blendedPrice, type Contender, isAble, isChosen, type Needs, qualityOf } from "../routing/Contender.ts"
 import { Latencies, type P50 } from "../routing/Latencies.ts"
 import { forOperation } from "../routing/Operations.ts"
+import { type HealthSnapshot, PublishedHealth } from "../routing/PublishedHealth.ts"
 import { type Recommend, Recommender } from "../routing/Recommender.ts"
 import { decide, describeNeeds, needsOf, type Routing } from "../routing/RouterDecision.ts"
 import { parseRouter, type RouterName, routerNames } from "../routing/RouterName.ts"
@@ -40,6 +41,7 @@ export class Resolution extends Context.Service<
         catalog: yield* Catalog,
         listing: yield* CatalogListing,
         registry: yield* ProviderRegistry,
+        health: yield* PublishedHealth,
         p50Of: yield* Latencies,
         recommend: yield* Recommender
       }
@@ -52,6 +54,7 @@ interface Parts {
   readonly catalog: Catalog["Service"]
   readonly listing: CatalogListing["Service"]
   readonly registry: ProviderRegistry["Service"]
+  readonly health: () => HealthSnapshot
   readonly p50Of: P50
   readonly recommend: Recommend | null
 }
@@ -75,11 +78,18 @@ const contend = (parts: Parts, request: InferenceRequest, { model, usable }: Lis
   return { model, pricing, quality: qualityOf(model), blended: blendedPrice(pricing), p50: parts.p50Of(model.id, first) }
 }
 
+/** Without the providers at which the model is down. */
+const withoutDown = (health: HealthSnapshot, listed: ListedModel): ListedModel => {
+  const isUp = (slug: string): boolean => health.of(listed.model.id, slug) !== "down"
+  return listed.usable.every(isUp) ? listed : { ...listed, usable: listed.usable.filter(isUp) }
+}
+
 const contendersOf = Effect.fnUntraced(function* (parts: Parts, request: InferenceRequest, needs: Needs) {
   const all: Array<Contender> = []
+  const health = parts.health()
   for (const listed of yield* parts.listing.models) {
     if (listed.usable.length === 0 || !isChosen(listed.model) || !isAble(listed.model, needs)) continue
-    const contender = contend(parts, request, listed)
+    const contender = contend(parts, request, withoutDown(health, listed))
     if (contender !== undefined) all.push(contender)
   }
   const real = all.filter(({ model }) => model.org !== SANDBOX)

@@ -13,6 +13,7 @@ import type { ListingQuery } from "../catalog/ModelListing.ts"
 import { Identity } from "../identity/Identity.ts"
 import { Breakers } from "../providers/Breakers.ts"
 import { ProviderRegistry } from "../providers/ProviderRegistry.ts"
+import { PublishedHealth } from "../routing/PublishedHealth.ts"
 import { operator } from "./Access.ts"
 import { Api } from "./Api.ts"
 import * as ApiError from "./ApiError.ts"
@@ -35,6 +36,7 @@ export const layer = HttpApiBuilder.group(
     const breakers = yield* Breakers
     const sync = yield* CatalogSync
     const identity = yield* Identity
+    const health = yield* PublishedHealth
 
     const listing = Effect.fnUntraced(function* (query: Readonly<Record<string, string | undefined>>) {
       const view = query["view"] ?? "unique"
@@ -77,17 +79,22 @@ export const layer = HttpApiBuilder.group(
       for (const model of yield* catalog.models) {
         for (const { slug } of model.providers) served.set(slug, (served.get(slug) ?? 0) + 1)
       }
+      const seen = health()
       return list(
-        registry.all.map(({ active, definition }) => ({
-          slug: definition.slug,
-          name: definition.name,
-          protocol: definition.protocol,
-          active,
-          models: served.get(definition.slug) ?? 0,
-          capabilities: definition.capabilities,
-          failover_position: definition.failoverPosition,
-          breaker: states.find((state) => state.provider === definition.slug)?.state ?? "closed"
-        }))
+        registry.all.map(({ active, definition }) => {
+          const breaker = states.find((state) => state.provider === definition.slug)?.state ?? "closed"
+          return {
+            slug: definition.slug,
+            name: definition.name,
+            protocol: definition.protocol,
+            active,
+            models: served.get(definition.slug) ?? 0,
+            capabilities: definition.capabilities,
+            failover_position: definition.failoverPosition,
+            breaker,
+            health: breaker === "open" ? "down" : seen.ofProvider(definition.slug)
+          }
+        })
       )
     })
 

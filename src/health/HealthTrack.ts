@@ -1,0 +1,66 @@
+/**
+ * What the latest calls say of a model at a provider, or of a provider: healthy, degraded or down.
+ *
+ * @since 0.1.0
+ */
+import type { HealthState } from "../../schemas/Health.ts"
+
+/** How long, in milliseconds, what was found is taken for true; then nothing is known until somebody asks again. @category models @since 0.1.0 */
+export const KEPT_MS = 360_000
+
+/** Failures in a row. */
+const DEGRADED_RUN = 3
+const DOWN_RUN = 5
+/** Two in a row that lie this far apart are no passing trouble, where nobody asks often. */
+const SPARSE_RUN = 2
+const SPARSE_MS = 60_000
+
+/** Latest calls that shares are taken of; fewer than the least say nothing. */
+const LATEST = 20
+const LEAST = 10
+/** Shares of failures: from these on it is degraded or down, and well again at the last. */
+const DEGRADED_SHARE = 0.2
+const DOWN_SHARE = 0.5
+const WELL_SHARE = 0.1
+
+/** @category models @since 0.1.0 */
+export class HealthTrack {
+  private readonly latest: Array<{ readonly at: number; readonly ok: boolean }> = []
+  private run = 0
+  private runSince = 0
+  private isIll = false
+  private known: { readonly at: number; readonly state: HealthState } | null = null
+
+  /** Counts a call that ended, and gives what is known now. */
+  observe(at: number, ok: boolean): HealthState {
+    // After an outage what lies before the first success says nothing any more.
+    if (ok && this.run >= DEGRADED_RUN) this.latest.length = 0
+    this.latest.push({ at, ok })
+    if (this.latest.length > LATEST) this.latest.shift()
+    if (ok) this.run = 0
+    else if (this.run++ === 0) this.runSince = at
+    const state = this.judge(at)
+    this.isIll = state !== "healthy"
+    this.known = { at, state }
+    return state
+  }
+
+  /** Takes what others have found, unless something newer is known here. */
+  hear(at: number, state: HealthState): void {
+    if (this.known === null || at > this.known.at) this.known = { at, state }
+  }
+
+  /** Null: too long ago. */
+  read(now: number): HealthState | null {
+    return this.known === null || now - this.known.at >= KEPT_MS ? null : this.known.state
+  }
+
+  private judge(now: number): HealthState {
+    while (this.latest[0] !== undefined && now - this.latest[0].at > 2 * KEPT_MS) this.latest.shift()
+    const failed = this.latest.filter(({ ok }) => !ok).length
+    const share = this.latest.length < LEAST ? 0 : failed / this.latest.length
+    if (this.run >= DOWN_RUN || share > DOWN_SHARE) return "down"
+    if (this.run >= DEGRADED_RUN || share > (this.isIll ? WELL_SHARE : DEGRADED_SHARE)) return "degraded"
+    return this.run >= SPARSE_RUN && now - this.runSince >= SPARSE_MS ? "degraded" : "healthy"
+  }
+}
