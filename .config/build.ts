@@ -1,10 +1,10 @@
 /**
  * Builds the server into one file, `dist/sluice.js`, and the typed modules for embedding into `dist/lib`.
  *
- * `--if-stale`: only the server, and only when a source is newer than it.
+ * `--if-stale`: only the server, and only when a source is newer than it. `--modules`: only the modules, those that changed.
  */
 import { spawnSync } from "node:child_process"
-import { chmodSync, existsSync, readdirSync, statSync } from "node:fs"
+import { chmodSync, existsSync, readdirSync, rmSync, statSync } from "node:fs"
 import { dirname, join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { rolldown } from "rolldown"
@@ -49,8 +49,14 @@ const buildModules = (): void => {
 }
 
 const onlyIfStale = process.argv.includes("--if-stale")
-if (!onlyIfStale || isStale()) {
+const onlyModules = process.argv.includes("--modules")
+if (!onlyModules && (!onlyIfStale || isStale())) {
   if (onlyIfStale) console.log("Building the server …")
   await buildServer()
 }
-if (!onlyIfStale) buildModules()
+if (onlyModules) buildModules()
+else if (!onlyIfStale) {
+  // What is built for others holds nothing of sources that are gone.
+  rmSync(join(root, "dist", "lib"), { recursive: true, force: true })
+  buildModules()
+}

@@ -4,22 +4,25 @@
  * @since 0.1.0
  */
 import { join } from "node:path"
+import { NodeServices } from "@effect/platform-node"
 import { Effect, Layer } from "effect"
+import { SecureRandom } from "effect/crypto"
 import { CounterStore } from "../src/limits/CounterStore.ts"
 import { BreakerStore } from "../src/providers/BreakerStore.ts"
+import { definitions } from "../src/providers/RegistryData.ts"
 import { Broadcast } from "../src/replicas/Broadcast.ts"
 import * as DirectoryLock from "./DirectoryLock.ts"
 import * as ElapsedTime from "./ElapsedTime.ts"
 import * as FileJournals from "./FileJournals.ts"
 import * as House from "./House.ts"
 import * as PGlite from "./PGlite.ts"
-import type { Secrets } from "./Secrets.ts"
-import type { Settings } from "./Settings.ts"
+import * as Secrets from "./Secrets.ts"
+import * as Settings from "./Settings.ts"
 
 /** Counters kept in this process, at most. */
 const COUNTERS = 100_000
 
-const ledgerOf = (settings: Settings) => {
+const ledgerOf = (settings: Settings.Settings) => {
   const name = DirectoryLock.currentProcess()
   // The directory's lock says that no other process has this database: whoever else it names is gone.
   const isGone = (other: string) => other !== name
@@ -30,16 +33,44 @@ const ledgerOf = (settings: Settings) => {
   }
 }
 
-const database = (settings: Settings) =>
+const database = (settings: Settings.Settings) =>
   Layer.unwrap(Effect.map(DirectoryLock.acquire(settings.dataDir), () => PGlite.layer(join(settings.dataDir, "postgres"))))
 
 /** What manages users and keys, for a command while no server runs. @category layers @since 0.1.0 */
-export const administration = (settings: Settings, secrets: Secrets) =>
+export const administration = (settings: Settings.Settings, secrets: Secrets.Secrets) =>
   House.administration(settings, secrets, ledgerOf(settings)).pipe(Layer.provide(Layer.mergeAll(database(settings), Broadcast.layerMemory)))
 
 /** @category layers @since 0.1.0 */
-export const services = (settings: Settings, secrets: Secrets) =>
+export const services = (settings: Settings.Settings, secrets: Secrets.Secrets) =>
   House.services(settings, secrets, ledgerOf(settings)).pipe(
     Layer.provideMerge(database(settings)),
     Layer.provideMerge(Layer.mergeAll(CounterStore.layerMemory({ size: COUNTERS }), BreakerStore.layerMemory, Broadcast.layerMemory))
   )
+
+const unwrap = <A, E, R>(
+  given: Settings.GivenSettings,
+  build: (settings: Settings.Settings, secrets: Secrets.Secrets) => Layer.Layer<A, E, R>
+) =>
+  Layer.unwrap(
+    Effect.gen(function* () {
+      const settings = yield* Settings.make(definitions, { ...given, databaseUrl: null })
+      return build(settings, yield* Secrets.read(settings))
+    })
+  ).pipe(Layer.provide([NodeServices.layer, SecureRandom.layerWebCrypto]))
+
+/**
+ * The gateway for another program, without a server: `Gateway`, and every service that it stands on.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer = (given: Settings.GivenSettings = {}) => unwrap(given, services)
+
+/**
+ * The same with `App`, the HTTP app, to be mounted in a server of the program's own.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerApp = (given: Settings.GivenSettings = {}) =>
+  unwrap(given, (settings, secrets) => House.mounted(settings).pipe(Layer.provideMerge(services(settings, secrets))))

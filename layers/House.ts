@@ -3,6 +3,7 @@
  *
  * @since 0.1.0
  */
+import { NodeHttpServer } from "@effect/platform-node"
 import { Effect, Layer } from "effect"
 import { Digest } from "effect/crypto"
 import { Purchases } from "../src/billing/Purchases.ts"
@@ -197,3 +198,15 @@ export const app = (settings: Settings) =>
       Layer.succeed(OperationsOptions, { version: VERSION, metricsToken: settings.metricsToken })
     ])
   )
+
+/** Lets requests in once everything stands, and keeps them out when it is taken down. */
+const ready = Layer.effectDiscard(
+  Effect.gen(function* () {
+    const lifecycle = yield* Lifecycle
+    yield* lifecycle.set("ready")
+    yield* Effect.addFinalizer(() => lifecycle.set("draining"))
+  })
+)
+
+/** The HTTP app for a server that is not ours. @category layers @since 0.1.0 */
+export const mounted = (settings: Settings) => Layer.mergeAll(app(settings), ready).pipe(Layer.provide(NodeHttpServer.layerHttpServices))

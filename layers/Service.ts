@@ -4,9 +4,12 @@
  * @since 0.1.0
  */
 import { join } from "node:path"
-import { Layer, type Redacted } from "effect"
+import { NodeServices } from "@effect/platform-node"
+import { Effect, Layer, type Redacted } from "effect"
+import { SecureRandom } from "effect/crypto"
 import { CounterStore } from "../src/limits/CounterStore.ts"
 import { BreakerStore } from "../src/providers/BreakerStore.ts"
+import { definitions } from "../src/providers/RegistryData.ts"
 import { Broadcast } from "../src/replicas/Broadcast.ts"
 import * as DirectoryLock from "./DirectoryLock.ts"
 import * as ElapsedTime from "./ElapsedTime.ts"
@@ -17,27 +20,28 @@ import * as RedisBreakers from "./RedisBreakers.ts"
 import * as RedisBroadcast from "./RedisBroadcast.ts"
 import * as RedisCounters from "./RedisCounters.ts"
 import * as RedisStore from "./RedisStore.ts"
-import type { Secrets } from "./Secrets.ts"
-import type { Settings } from "./Settings.ts"
+import * as Secrets from "./Secrets.ts"
+import * as Settings from "./Settings.ts"
 
 const COUNTERS = 100_000
 
-const ledgerOf = (settings: Settings) => ({
+const ledgerOf = (settings: Settings.Settings) => ({
   incarnation: { host: DirectoryLock.currentHost(), process: DirectoryLock.currentProcess(), isGone: DirectoryLock.isGone },
   journals: FileJournals.make(join(settings.dataDir, "journal")),
   stopwatch: ElapsedTime.stopwatch
 })
 
-const broadcastOf = ({ redisUrl }: Settings) => (redisUrl === null ? Broadcast.layerMemory : RedisBroadcast.layer({ url: redisUrl }))
+const broadcastOf = ({ redisUrl }: Settings.Settings) =>
+  redisUrl === null ? Broadcast.layerMemory : RedisBroadcast.layer({ url: redisUrl })
 
 /** What manages users and keys, for a command beside the servers. @category layers @since 0.1.0 */
-export const administration = (settings: Settings, secrets: Secrets, databaseUrl: Redacted.Redacted) =>
+export const administration = (settings: Settings.Settings, secrets: Secrets.Secrets, databaseUrl: Redacted.Redacted) =>
   House.administration(settings, secrets, ledgerOf(settings)).pipe(
     Layer.provide(Layer.mergeAll(Postgres.layer({ url: databaseUrl, maxConnections: 2 }), broadcastOf(settings)))
   )
 
 /** @category layers @since 0.1.0 */
-export const services = (settings: Settings, secrets: Secrets, databaseUrl: Redacted.Redacted) => {
+export const services = (settings: Settings.Settings, secrets: Secrets.Secrets, databaseUrl: Redacted.Redacted) => {
   const counters =
     settings.redisUrl === null
       ? CounterStore.layerMemory({ size: COUNTERS })
@@ -49,3 +53,34 @@ export const services = (settings: Settings, secrets: Secrets, databaseUrl: Reda
     Layer.provideMerge(Layer.mergeAll(counters, breakers, broadcastOf(settings), store))
   )
 }
+
+/** Settings that service mode cannot do without. @category models @since 0.1.0 */
+export interface GivenSettings extends Settings.GivenSettings {
+  readonly databaseUrl: Settings.GivenSecret
+}
+
+const unwrap = <A, E, R>(
+  given: GivenSettings,
+  build: (settings: Settings.Settings, secrets: Secrets.Secrets, databaseUrl: Redacted.Redacted) => Layer.Layer<A, E, R>
+) =>
+  Layer.unwrap(
+    Effect.gen(function* () {
+      const settings = yield* Settings.make(definitions, given)
+      if (settings.databaseUrl === null) return yield* Effect.die("a database was given")
+      return build(settings, yield* Secrets.read(settings), settings.databaseUrl)
+    })
+  ).pipe(Layer.provide([NodeServices.layer, SecureRandom.layerWebCrypto]))
+
+/**
+ * The gateway for another program, without a server, over a database that replicas share.
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer = (given: GivenSettings) => unwrap(given, services)
+
+/** The same with `App`, the HTTP app, to be mounted in a server of the program's own. @category layers @since 0.1.0 */
+export const layerApp = (given: GivenSettings) =>
+  unwrap(given, (settings, secrets, databaseUrl) =>
+    House.mounted(settings).pipe(Layer.provideMerge(services(settings, secrets, databaseUrl)))
+  )

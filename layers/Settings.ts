@@ -3,7 +3,7 @@
  *
  * @since 0.1.0
  */
-import { Config, Data, Effect, Option, Redacted, Result } from "effect"
+import { Config, ConfigProvider, Data, Effect, Option, Redacted, Result } from "effect"
 import { IpNetwork } from "effect/net"
 import type { ProviderDefinition } from "../schemas/Provider.ts"
 import type { AllowedNetworks } from "../src/events/WebhookTarget.ts"
@@ -302,3 +302,71 @@ export const readForTools = Effect.fnUntraced(function* (
 /** The same, for a server. @category constructors @since 0.1.0 */
 export const read = (definitions: ReadonlyArray<ProviderDefinition>): Effect.Effect<Settings, SettingError> =>
   Effect.flatMap(readForTools(definitions), requireInService)
+
+/** A secret as code may give it. @category models @since 0.1.0 */
+export type GivenSecret = Redacted.Redacted | string
+
+/** What code says of one provider; the rest is the registry's. @category models @since 0.1.0 */
+export interface GivenProvider extends Omit<ProviderSettings, "apiKey"> {
+  readonly apiKey?: GivenSecret
+}
+
+type SecretName = "databaseUrl" | "redisUrl" | "adminApiKey" | "keyHashSecret" | "metricsToken" | "stripeWebhookSecret"
+
+/** Settings given by code instead of the environment; what is absent has its default. @category models @since 0.1.0 */
+export interface GivenSettings
+  extends Partial<Omit<Settings, SecretName | "keyEncryptionKeys" | "providers">>,
+    Partial<Record<SecretName, GivenSecret | null>> {
+  /** Newest first. */
+  readonly keyEncryptionKeys?: ReadonlyArray<GivenSecret> | null
+  /** By slug. */
+  readonly providers?: Readonly<Record<string, GivenProvider>>
+}
+
+const redact = (secret: GivenSecret): Redacted.Redacted => (typeof secret === "string" ? Redacted.make(secret) : secret)
+
+const conceal = (secret: GivenSecret | null | undefined): Redacted.Redacted | null =>
+  secret === null || secret === undefined ? null : redact(secret)
+
+/**
+ * The settings of a program that embeds the gateway. Nothing is read from the environment.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = Effect.fnUntraced(function* (
+  definitions: ReadonlyArray<ProviderDefinition>,
+  given: GivenSettings
+): Effect.fn.Return<Settings, SettingError> {
+  const {
+    adminApiKey,
+    databaseUrl,
+    keyEncryptionKeys,
+    keyHashSecret,
+    metricsToken,
+    providers = {},
+    redisUrl,
+    stripeWebhookSecret,
+    ...rest
+  } = given
+  const defaults = yield* Effect.provideService(readForTools(definitions), ConfigProvider.ConfigProvider, ConfigProvider.fromUnknown({}))
+  const found = new Map<string, ProviderSettings>()
+  for (const [name, { apiKey, ...provider }] of Object.entries(providers)) {
+    const definition = definitions.find(({ aliases, slug }) => slug === name || aliases.includes(name))
+    if (definition === undefined)
+      return yield* refuse("providers", name, `providers of the registry: ${definitions.map(({ slug }) => slug).join(", ")}`)
+    found.set(definition.slug, { ...provider, ...(apiKey === undefined ? {} : { apiKey: redact(apiKey) }) })
+  }
+  return yield* requireInService({
+    ...defaults,
+    ...rest,
+    adminApiKey: conceal(adminApiKey),
+    databaseUrl: conceal(databaseUrl),
+    redisUrl: conceal(redisUrl),
+    keyEncryptionKeys: keyEncryptionKeys?.map(redact) ?? null,
+    keyHashSecret: conceal(keyHashSecret),
+    metricsToken: conceal(metricsToken),
+    stripeWebhookSecret: conceal(stripeWebhookSecret),
+    providers: found
+  })
+})

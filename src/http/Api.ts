@@ -14,6 +14,7 @@ import { AuthApi } from "./AuthApi.ts"
 import { CatalogApi } from "./CatalogApi.ts"
 import { InferenceApi } from "./InferenceApi.ts"
 import { KeysApi } from "./KeysApi.ts"
+import { PlanApi } from "./PlanApi.ts"
 import { UsageApi } from "./UsageApi.ts"
 import { WebhookApi } from "./WebhookApi.ts"
 
@@ -77,5 +78,5 @@ const Operations = HttpApiGroup.make("operations").add(
 
 /** @category models @since 0.1.0 */
 export const Api = HttpApi.make("sluice")
-  .add(InferenceApi, CatalogApi, AuthApi, Account, KeysApi, Operator, AdministrationApi, Operations, UsageApi, WebhookApi)
+  .add(InferenceApi, CatalogApi, AuthApi, Account, KeysApi, Operator, AdministrationApi, Operations, UsageApi, WebhookApi, PlanApi)
   .annotateMerge(OpenApi.annotations({ title: "Sluice", description: "An AI inference gateway: one key, every model, one bill." }))

@@ -24,6 +24,7 @@ import { IpGate } from "./IpGate.ts"
 import * as KeyRoutes from "./KeyRoutes.ts"
 import * as OperationsRoutes from "./OperationsRoutes.ts"
 import * as OperatorRoutes from "./OperatorRoutes.ts"
+import * as PlanRoutes from "./PlanRoutes.ts"
 import { clientRequestId, RequestIds, TrustedProxies } from "./RequestContext.ts"
 import * as UsageRoutes from "./UsageRoutes.ts"
 import * as WebhookRoutes from "./WebhookRoutes.ts"
@@ -40,6 +41,7 @@ export const routes = Layer.mergeAll(
       KeyRoutes.layer,
       OperatorRoutes.layer,
       OperationsRoutes.layer,
+      PlanRoutes.layer,
       UsageRoutes.layer,
       WebhookRoutes.layer
     ])
@@ -75,7 +77,7 @@ const fromCause = (request: HttpServerRequest.HttpServerRequest, cause: Cause.Ca
 }
 
 /** Routes that take no key, and cost more than to say that all is well. */
-const openRoutes = ["/v1/models", "/v1/providers", "/v1/status", "/auth/", "/docs", "/openapi.json"]
+const openRoutes = ["/v1/models", "/v1/providers", "/v1/plans", "/v1/status", "/auth/", "/docs", "/openapi.json"]
 
 const isOpen = (url: string): boolean => openRoutes.some((route) => url.startsWith(route))
 
