@@ -72,6 +72,7 @@ import * as GoogleTokens from "./GoogleTokens.ts"
 import * as JoseIdentityTokens from "./JoseIdentityTokens.ts"
 import * as MailChecker from "./MailChecker.ts"
 import * as ModerationEndpoint from "./ModerationEndpoint.ts"
+import * as NodeBody from "./NodeBody.ts"
 import * as NodeCrypto from "./NodeCrypto.ts"
 import * as PasswordKdf from "./PasswordKdf.ts"
 import * as SchemaValidator from "./SchemaValidator.ts"
@@ -192,6 +193,7 @@ export const app = (settings: Settings) =>
   App.layer.pipe(
     Layer.provide(IpGate.layer),
     Layer.provide([
+      NodeBody.layer,
       Layer.succeed(BodyBounds, { maxBytes: settings.maxBodyBytes, maxDepth: settings.maxJsonDepth }),
       Layer.succeed(AnonymousInference, settings.anonymousInference),
       Layer.succeed(TrustedProxies, settings.trustProxy),

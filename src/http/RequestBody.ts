@@ -3,10 +3,11 @@
  *
  * @since 0.1.0
  */
-import { ByteSize, Context, Effect } from "effect"
-import { HttpIncomingMessage, type HttpServerError, type HttpServerRequest } from "effect/http"
+import { Context, Effect } from "effect"
+import type { HttpServerRequest } from "effect/http"
 import * as Json from "../../schemas/Json.ts"
 import * as ApiError from "./ApiError.ts"
+import { BodyBytes, type BodyFailed } from "./BodyBytes.ts"
 
 /** Bounds on what a caller may send. @category models @since 0.1.0 */
 export interface BodyBounds {
@@ -49,14 +50,12 @@ export const isDeeperThan = (text: string, limit: number): boolean => {
 const tooLarge = (bounds: BodyBounds): ApiError.ApiError =>
   ApiError.make(413, "REQUEST_TOO_LARGE", `The body is larger than ${bounds.maxBytes} bytes.`)
 
-const fromReadFailure = (error: HttpServerError.HttpServerError, bounds: BodyBounds): ApiError.ApiError =>
-  error.reason._tag === "RequestParseError" && error.reason.reason === "BodyTooLarge"
-    ? tooLarge(bounds)
-    : ApiError.invalid("The body could not be read to its end.", null, "INVALID_BODY")
+const fromFailure = ({ why }: BodyFailed, bounds: BodyBounds): ApiError.ApiError =>
+  why === "too_large" ? tooLarge(bounds) : ApiError.invalid("The body could not be read to its end.", null, "INVALID_BODY")
 
 const utf8 = new TextDecoder("utf-8", { fatal: true })
 
-const decodeText = (bytes: ArrayBuffer): string | null => {
+const decodeText = (bytes: Uint8Array): string | null => {
   try {
     return utf8.decode(bytes)
   } catch {
@@ -80,12 +79,8 @@ export const readText = Effect.fnUntraced(function* (
   const bounds = yield* BodyBounds
   const declared = Number(request.headers["content-length"] ?? 0)
   if (declared > bounds.maxBytes) return yield* Effect.fail(tooLarge(bounds))
-  const bytes = yield* request.arrayBuffer.pipe(
-    // A body that does not say its length is cut where it passes the bound.
-    Effect.provideService(HttpIncomingMessage.MaxBodySize, ByteSize.bytes(bounds.maxBytes)),
-    Effect.mapError((error) => fromReadFailure(error, bounds))
-  )
-  if (bytes.byteLength > bounds.maxBytes) return yield* Effect.fail(tooLarge(bounds))
+  const read = yield* BodyBytes
+  const bytes = yield* Effect.mapError(read(request, bounds.maxBytes), (error) => fromFailure(error, bounds))
   const text = decodeText(bytes)
   return text === null ? yield* Effect.fail(ApiError.invalid("The body is not valid UTF-8.", null, "INVALID_JSON")) : text
 })
