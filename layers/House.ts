@@ -206,7 +206,7 @@ const ready = Layer.effectDiscard(
   Effect.gen(function* () {
     const lifecycle = yield* Lifecycle
     yield* lifecycle.set("ready")
-    yield* Effect.addFinalizer(() => lifecycle.set("draining"))
+    yield* Effect.addFinalizer(() => lifecycle.set("stopped"))
   })
 )
 

@@ -1,16 +1,19 @@
 /**
- * Signs of life on Node's own responses: one timer looks at all open streams, so that a chunk costs nothing.
+ * Signs of life on Node's own responses: one timer looks at all open streams, so that a chunk costs nothing. And the last word
+ * on those that a stop cuts.
  *
  * @since 0.1.0
  */
 import type { ServerResponse } from "node:http"
 import { NodeHttpServerRequest } from "@effect/platform-node"
 import { Effect, Layer } from "effect"
+import { Lifecycle } from "../src/health/Lifecycle.ts"
 import { KeepAlive } from "../src/http/KeepAlive.ts"
 
 interface Watched {
   readonly response: ServerResponse
-  readonly sign: Buffer
+  readonly sign: string
+  readonly cut: () => string
   written: number
   silentLooks: number
 }
@@ -35,25 +38,38 @@ const look = (watched: Watched): void => {
   response.write(watched.sign)
 }
 
+/** Ends a stream before its time, and says so. */
+const cutShort = ({ cut, response }: Watched): void => {
+  if (!response.headersSent || response.writableEnded) return
+  // Whoever writes the stream may not have heard yet that it is over.
+  response.on("error", () => {})
+  response.end(cut())
+}
+
 /** `silenceMs`: about how long a stream may be silent. @category layers @since 0.1.0 */
 export const layer = (silenceMs: number) =>
   Layer.effect(
     KeepAlive,
     Effect.gen(function* () {
+      const lifecycle = yield* Lifecycle
       const open = new Set<Watched>()
       const timer = yield* Effect.acquireRelease(
         Effect.sync(() => setInterval(() => open.forEach(look), Math.max(1, silenceMs / LOOKS))),
         (interval) => Effect.sync(() => clearInterval(interval))
       )
       timer.unref()
+      yield* Effect.acquireRelease(
+        Effect.sync(() => lifecycle.onStopped(() => open.forEach(cutShort))),
+        (forget) => Effect.sync(forget)
+      )
       return {
-        watch: (request, sign) =>
+        watch: (request, sign, cut) =>
           Effect.asVoid(
             Effect.acquireRelease(
               Effect.sync(() => {
                 const response = NodeHttpServerRequest.toServerResponse(request)
                 if (!("writableNeedDrain" in response) || !("socket" in response) || "stream" in response) return null
-                const watched: Watched = { response, sign: Buffer.from(sign), written: 0, silentLooks: 0 }
+                const watched: Watched = { response, sign, cut, written: 0, silentLooks: 0 }
                 open.add(watched)
                 return watched
               }),

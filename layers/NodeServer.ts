@@ -1,42 +1,32 @@
 /**
- * The HTTP server on Node: bounded headers and times, and a shutdown that lets streams end.
+ * The HTTP server on Node: bounded headers and times, and a stop that lets streams end.
  *
  * @since 0.1.0
  */
 import { createServer, type Server } from "node:http"
-import type { Socket } from "node:net"
 import { NodeHttpServer } from "@effect/platform-node"
-import { Effect, Layer } from "effect"
+import { Deferred, Effect, Layer } from "effect"
 import { HttpServer } from "effect/http"
 import { Lifecycle } from "../src/health/Lifecycle.ts"
 import { App } from "../src/http/App.ts"
+import * as OpenConnections from "./OpenConnections.ts"
 import * as UploadWatch from "./UploadWatch.ts"
 
-/** @category models @since 0.1.0 */
+/** Times are milliseconds. @category models @since 0.1.0 */
 export interface NodeServerOptions {
   readonly host: string
   /** 0 picks a free port. */
   readonly port: number
-  /** How long running requests may go on after the stop, in milliseconds. */
+  /** How long connections are still taken after the stop, so that whoever asks for readiness has time to turn elsewhere. */
+  readonly shutdownDelayMs: number
+  /** How long running requests may go on after that. */
   readonly shutdownGraceMs: number
+  /** Ends the wait for running requests before its time. */
+  readonly hurry?: Effect.Effect<void>
 }
 
-/** A stop would wait for connections that were opened and never used, as clients keep them ready: Node does not count them as idle. */
-const closeUnused = (server: Server): void => {
-  const unused = new Set<Socket>()
-  server.on("connection", (socket) => {
-    // One that was waiting to be accepted when the stop began is as unused.
-    if (!server.listening) return void socket.destroy()
-    unused.add(socket)
-    socket.once("close", () => unused.delete(socket))
-  })
-  server.on("request", (request) => unused.delete(request.socket))
-  const close = server.close.bind(server)
-  server.close = (done) => {
-    for (const socket of unused) if (socket.bytesRead === 0) socket.destroy()
-    return close(done)
-  }
-}
+/** How long the last words of connections that are cut may take. */
+const LAST = 1_000
 
 const make = () => {
   const server = createServer({
@@ -48,32 +38,57 @@ const make = () => {
     connectionsCheckingInterval: 2_000
   })
   UploadWatch.watch(server)
-  closeUnused(server)
-  server.on("request", (_, response) => {
-    response.on("close", () => {
-      // A connection that falls idle while the server stops would hold the stop until it times out.
-      if (!server.listening) setImmediate(() => server.closeIdleConnections())
-    })
-  })
   return server
 }
 
-/** Listens. @category layers @since 0.1.0 */
-export const listen = (options: NodeServerOptions) =>
-  NodeHttpServer.layer(make, { host: options.host, port: options.port, gracefulShutdownTimeout: options.shutdownGraceMs })
+/** Stops taking connections, and waits until the last has ended. */
+const close = Effect.fnUntraced(function* (server: Server) {
+  const closed = yield* Deferred.make<void>()
+  server.close(() => Deferred.doneUnsafe(closed, Effect.void))
+  return Deferred.await(closed)
+})
 
 /**
- * Serves the app. Closing first stops admitting, then waits for running requests as long as the grace, then cuts them.
+ * Serves the app. A stop first says that the server is not ready, then takes no more connections and waits for running
+ * requests as long as the grace, then cuts them.
+ *
+ * **Gotchas**: listens only when the app stands, so that nobody who comes early is left without an answer.
  *
  * @category layers
  * @since 0.1.0
  */
-export const serve = Layer.effectDiscard(
-  Effect.gen(function* () {
-    const app = yield* App
-    const lifecycle = yield* Lifecycle
-    yield* HttpServer.serveEffect(app)
-    yield* lifecycle.set("ready")
-    yield* Effect.addFinalizer(() => lifecycle.set("draining"))
-  })
-)
+export const layer = (options: NodeServerOptions) =>
+  Layer.effect(
+    HttpServer.HttpServer,
+    Effect.gen(function* () {
+      const app = yield* App
+      const lifecycle = yield* Lifecycle
+      const node = make()
+      const connections = OpenConnections.watch(node)
+      const { hurry = Effect.never, shutdownDelayMs, shutdownGraceMs } = options
+      const atMost = (effect: Effect.Effect<void>, ms: number) => Effect.raceFirst(effect, Effect.raceFirst(Effect.sleep(ms), hurry))
+
+      const server = yield* NodeHttpServer.make(() => node, { host: options.host, port: options.port, disablePreemptiveShutdown: true })
+      let closed: Effect.Effect<void> = Effect.void
+      // When every request has ended or was cut, and before the server waits for its connections.
+      yield* Effect.addFinalizer(() =>
+        Effect.andThen(
+          Effect.raceFirst(closed, Effect.sleep(LAST)),
+          Effect.sync(() => node.closeAllConnections())
+        )
+      )
+      yield* Effect.provideService(HttpServer.serveEffect(app), HttpServer.HttpServer, server)
+      yield* lifecycle.set("ready")
+      yield* Effect.addFinalizer(
+        Effect.fnUntraced(function* () {
+          yield* lifecycle.set("draining")
+          connections.leave()
+          yield* atMost(Effect.never, shutdownDelayMs)
+          closed = yield* close(node)
+          yield* atMost(closed, shutdownGraceMs)
+          yield* lifecycle.set("stopped")
+        })
+      )
+      return server
+    })
+  )

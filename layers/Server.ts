@@ -3,8 +3,11 @@
  *
  * @since 0.1.0
  */
-import { Effect, Layer, Logger, References, Stdio } from "effect"
+import { NodeHttpServer } from "@effect/platform-node"
+import { ConfigProvider, Deferred, Effect, Layer, Logger, Option, References, Stdio } from "effect"
 import { SecureRandom } from "effect/crypto"
+import { HttpServer } from "effect/http"
+import type { ServeFlags } from "../src/cli/Sluice.ts"
 import { definitions } from "../src/providers/RegistryData.ts"
 import * as Embedded from "./Embedded.ts"
 import * as House from "./House.ts"
@@ -13,7 +16,13 @@ import * as NodeServer from "./NodeServer.ts"
 import * as Secrets from "./Secrets.ts"
 import * as Service from "./Service.ts"
 import * as Settings from "./Settings.ts"
-import { announce } from "./Welcome.ts"
+import * as StopSignals from "./StopSignals.ts"
+import { announce, sayListening } from "./Welcome.ts"
+import * as WorkerLink from "./WorkerLink.ts"
+import * as Workers from "./Workers.ts"
+
+/** A worker says where it listens to who keeps it: one line is printed for all. */
+const reportReady = Effect.flatMap(HttpServer.HttpServer, ({ address }) => WorkerLink.ready(HttpServer.formatAddress(address)))
 
 const logging = (settings: Settings.Settings, isTerminal: boolean) => {
   const pretty = settings.logFormat === "pretty" || (settings.logFormat === null && isTerminal)
@@ -23,26 +32,44 @@ const logging = (settings: Settings.Settings, isTerminal: boolean) => {
   )
 }
 
-const assemble = (settings: Settings.Settings, secrets: Secrets.Secrets) => {
-  const served = NodeServer.serve.pipe(
-    Layer.provide(House.app(settings).pipe(Layer.provide(NodeKeepAlive.layer(settings.keepAliveMs)))),
-    Layer.provideMerge(NodeServer.listen({ host: settings.host, port: settings.port, shutdownGraceMs: settings.shutdownGraceMs }))
+const assemble = (settings: Settings.Settings, secrets: Secrets.Secrets, hurry: Effect.Effect<void>) => {
+  const app = House.app(settings).pipe(
+    Layer.provide([NodeKeepAlive.layer(settings.keepAliveMs), WorkerLink.isWorker ? WorkerLink.siblings : Layer.empty]),
+    Layer.provide(NodeHttpServer.layerHttpServices)
   )
-  const announced = Layer.effectDiscard(announce(settings, secrets)).pipe(Layer.provideMerge(served))
+  const served = NodeServer.layer({ ...settings, hurry }).pipe(Layer.provide(app))
+  const announced = Layer.effectDiscard(WorkerLink.isWorker ? reportReady : announce(settings, secrets)).pipe(Layer.provideMerge(served))
   return settings.databaseUrl === null
     ? announced.pipe(Layer.provide(Embedded.services(settings, secrets)))
     : announced.pipe(Layer.provide(Service.services(settings, secrets, settings.databaseUrl)))
 }
 
+const withFlags = (flags: ServeFlags) =>
+  Effect.updateService(ConfigProvider.ConfigProvider, (environment) =>
+    Option.match(flags.workers, {
+      onNone: () => environment,
+      onSome: (WORKERS) => ConfigProvider.orElse(ConfigProvider.fromUnknown({ WORKERS }), environment)
+    })
+  )
+
 /**
  * Runs the server until it is interrupted. Fails with a `SettingError` when a setting cannot be used.
+ *
+ * **Gotchas**: with several workers, each runs the program again that called this.
  *
  * @category running
  * @since 0.1.0
  */
-export const serve = Effect.gen(function* () {
-  const settings = yield* Settings.read(definitions)
+export const serve = Effect.fnUntraced(function* (flags: ServeFlags) {
+  const settings = yield* withFlags(flags)(Settings.read(definitions))
   const secrets = yield* Effect.provide(Secrets.read(settings), SecureRandom.layerWebCrypto)
   const isTerminal = yield* (yield* Stdio.Stdio).stdoutIsTerminal
-  return yield* Layer.launch(assemble(settings, secrets).pipe(Layer.provide(logging(settings, isTerminal))))
-})
+  const log = logging(settings, isTerminal)
+  if (settings.workers > 1 && !WorkerLink.isWorker) {
+    const hurry = Deferred.await(yield* StopSignals.again)
+    return yield* Effect.provide(Workers.supervise({ ...settings, count: settings.workers, hurry }, sayListening), log)
+  }
+  const second = WorkerLink.isWorker ? Deferred.makeUnsafe<void>() : yield* StopSignals.again
+  if (WorkerLink.isWorker) WorkerLink.obey(() => Deferred.doneUnsafe(second, Effect.void))
+  return yield* Layer.launch(assemble(settings, secrets, Deferred.await(second)).pipe(Layer.provide(log)))
+}, Effect.scoped)

@@ -25,6 +25,12 @@ import * as Settings from "./Settings.ts"
 
 const COUNTERS = 100_000
 
+/** Connections to the database that all workers together should do with, and the least and the most that each has. */
+const CONNECTIONS = { all: 40, least: 4, most: 10 }
+
+const connectionsOf = ({ workers }: Settings.Settings) =>
+  Math.min(CONNECTIONS.most, Math.max(CONNECTIONS.least, Math.floor(CONNECTIONS.all / workers)))
+
 const ledgerOf = (settings: Settings.Settings) => ({
   incarnation: { host: DirectoryLock.currentHost(), process: DirectoryLock.currentProcess(), isGone: DirectoryLock.isGone },
   journals: FileJournals.make(join(settings.dataDir, "journal")),
@@ -49,7 +55,7 @@ export const services = (settings: Settings.Settings, secrets: Secrets.Secrets, 
   const breakers = settings.redisUrl === null ? BreakerStore.layerMemory : RedisBreakers.layer(settings.redisUrl)
   const store = settings.redisUrl === null ? Layer.empty : RedisStore.layer(settings.redisUrl)
   return House.services(settings, secrets, ledgerOf(settings)).pipe(
-    Layer.provideMerge(Postgres.layer({ url: databaseUrl })),
+    Layer.provideMerge(Postgres.layer({ url: databaseUrl, maxConnections: connectionsOf(settings) })),
     Layer.provideMerge(Layer.mergeAll(counters, breakers, broadcastOf(settings), store))
   )
 }

@@ -3,6 +3,7 @@
  *
  * @since 0.1.0
  */
+import { availableParallelism } from "node:os"
 import { Config, ConfigProvider, Data, Effect, Option, Redacted, Result } from "effect"
 import { IpNetwork } from "effect/net"
 import type { ProviderDefinition } from "../schemas/Provider.ts"
@@ -60,6 +61,10 @@ export interface Settings {
   readonly moderation: ModerationSettings | null
   readonly maxBodyBytes: number
   readonly maxJsonDepth: number
+  /** Processes that serve together on one port. */
+  readonly workers: number
+  /** How long connections are still taken after a stop was asked for. */
+  readonly shutdownDelayMs: number
   readonly shutdownGraceMs: number
   /** About how long a stream may be silent before a sign of life is written. */
   readonly keepAliveMs: number
@@ -75,6 +80,8 @@ export interface Settings {
   /** Null: pretty on a terminal, JSON elsewhere. */
   readonly logFormat: "pretty" | "json" | null
 }
+
+const MOST_WORKERS = 128
 
 const raw = (name: string): Effect.Effect<string | null, SettingError> =>
   Effect.match(Config.option(Config.String(name)), {
@@ -145,6 +152,14 @@ const moderation = Effect.gen(function* () {
     model: yield* raw("MODERATION_MODEL"),
     timeoutMs: yield* whole("MODERATION_TIMEOUT_MS", 5_000, 1, 60_000)
   }
+})
+
+/** A number, or `auto` for one on each core; the embedded database lives in one process. */
+const workers = Effect.fnUntraced(function* (isService: boolean) {
+  const value = yield* text("WORKERS", "1")
+  if (/^\s*auto\s*$/i.test(value)) return isService ? Math.min(availableParallelism(), MOST_WORKERS) : 1
+  const count = /^\d+$/.test(value.trim()) ? Number(value) : 0
+  return count >= 1 && count <= MOST_WORKERS ? count : yield* refuse("WORKERS", value, `a whole number from 1 to ${MOST_WORKERS}, or auto`)
 })
 
 const fernetKeys = Effect.flatMap(raw("KEY_ENCRYPTION_KEY"), (value) => {
@@ -233,9 +248,16 @@ const providerSettings = Effect.fnUntraced(function* (definitions: ReadonlyArray
   return settings
 })
 
+const refuseWorkers = (count: number) =>
+  Effect.fail(
+    new SettingError({
+      message: `WORKERS is ${count}, but embedded mode is one process, in which its database runs. Set DATABASE_URL to serve with several.`
+    })
+  )
+
 /** In service mode nothing may be made up: several processes have to agree. @category validation @since 0.1.0 */
 export const requireInService = Effect.fnUntraced(function* (settings: Settings) {
-  if (settings.databaseUrl === null) return settings
+  if (settings.databaseUrl === null) return settings.workers === 1 ? settings : yield* refuseWorkers(settings.workers)
   const missing = [
     ["ADMIN_API_KEY", settings.adminApiKey],
     ["KEY_ENCRYPTION_KEY", settings.keyEncryptionKeys],
@@ -286,6 +308,8 @@ export const readForTools = Effect.fnUntraced(function* (
     maxBodyBytes: yield* whole("MAX_BODY_BYTES", 33_554_432, 1_024, 1_073_741_824),
     maxJsonDepth: yield* whole("MAX_JSON_DEPTH", 256, 1, 10_000),
     keepAliveMs: yield* whole("SSE_KEEPALIVE_MS", 10_000, 10, 3_600_000),
+    workers: yield* workers(databaseUrl !== null),
+    shutdownDelayMs: yield* whole("SHUTDOWN_DELAY_MS", 0, 0, 600_000),
     shutdownGraceMs: yield* whole("SHUTDOWN_GRACE_MS", 30_000, 0, 3_600_000),
     metricsToken: yield* secret("METRICS_TOKEN"),
     oidcIssuers: yield* oidcIssuers,

@@ -35,14 +35,15 @@ const developerKey = Effect.fnUntraced(function* (dataDir: string) {
   return Redacted.value(key)
 })
 
+/** One line for who waits for the address, whatever the log level is. @category logging @since 0.1.0 */
+export const sayListening = (url: string) =>
+  Effect.provideService(Effect.log(`Sluice listens on ${url}`), References.MinimumLogLevel, "Info")
+
 /** @category constructors @since 0.1.0 */
 export const announce = Effect.fnUntraced(function* (settings: Settings, secrets: Secrets) {
   const { address } = yield* HttpServer.HttpServer
   const url = HttpServer.formatAddress(address)
-  if (settings.databaseUrl !== null) {
-    // Whoever waits for the address reads it whatever the log level is.
-    return yield* Effect.provideService(Effect.log(`Sluice listens on ${url}`), References.MinimumLogLevel, "Info")
-  }
+  if (settings.databaseUrl !== null) return yield* sayListening(url)
   const key = yield* developerKey(settings.dataDir)
   const files = yield* FileSystem.FileSystem
   yield* files.writeFileString(addressFile(settings.dataDir), `${url}\n`)

@@ -223,7 +223,7 @@ const hold = Effect.fnUntraced(function* (line: Line, run: Run, candidates: Arr.
   const { caller, request } = run.call
   const { amount, minimum, prompt } = priceRoute(request, candidates)
   const wanted = { accountId: caller.accountId, rid: run.call.rid, amount, minimum, dailyUsd: caller.limits.dailyUsd }
-  const onAbandoned = (exit: Exit.Exit<unknown, unknown>) => abandoned(run, exit, line.lifecycle.state() === "draining")
+  const onAbandoned = (exit: Exit.Exit<unknown, unknown>) => abandoned(run, exit, line.lifecycle.state() === "stopped")
   const charge = yield* caller.isAnonymous
     ? Charge.openFree(run.call.rid, onAbandoned)
     : Effect.provideService(Charge.open(wanted, onAbandoned), Ledger, line.ledger)
@@ -347,10 +347,10 @@ const refund = (run: Run, why: string): Charge.ChargeEnd => ({
  * The end of a request that reached none of its own. The caller left: who pays for the input and what was produced until
  * then, once a provider was asked. Or something of ours broke, or the shutdown cut it: that costs the caller nothing.
  */
-const abandoned = (run: Run, exit: Exit.Exit<unknown, unknown>, draining: boolean): Charge.ChargeEnd => {
+const abandoned = (run: Run, exit: Exit.Exit<unknown, unknown>, stopped: boolean): Charge.ChargeEnd => {
   // An interruption comes with whatever was thrown while it was carried out; alone, a defect is ours.
   const broke = Exit.isFailure(exit) && !Cause.hasInterrupts(exit.cause)
-  if (broke || draining) {
+  if (broke || stopped) {
     run.outcome = "refunded"
     run.status = broke ? 500 : 503
     return refund(run, broke ? "internal error" : "shutdown")

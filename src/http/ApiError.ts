@@ -55,6 +55,9 @@ export const make = (
 export const internal = make(500, "INTERNAL_ERROR", "Something went wrong on our side. The request was not charged; try it again.")
 
 /** @category constructors @since 0.1.0 */
+export const stopping = make(503, "SERVICE_UNAVAILABLE", "The server is shutting down. The request was not charged; try it again.")
+
+/** @category constructors @since 0.1.0 */
 export const invalid = (message: string, param: string | null = null, code = "INVALID_REQUEST"): ApiError =>
   make(400, code, message, { param })
 

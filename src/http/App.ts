@@ -84,8 +84,6 @@ const isOpen = (url: string): boolean => openRoutes.some((route) => url.startsWi
 /** The status of a request whose caller has left before it was answered; never sent. */
 const CLIENT_CLOSED_REQUEST = 499
 
-const draining = ApiError.make(503, "SERVICE_UNAVAILABLE", "The server is shutting down. Try again.")
-
 /**
  * Runs a handler over what the server was built with, the few things of one request laid over it: that costs less than to merge
  * what a route was built with into the context of each request.
@@ -134,7 +132,8 @@ export const wrap = <E, R>(app: Effect.Effect<HttpServerResponse.HttpServerRespo
       shownId: string
     ): Effect.Effect<HttpServerResponse.HttpServerResponse, E, Exclude<R, IpGate | AuditLog> | Scope.Scope> => {
       const handler = request.method === "POST" ? inference.get(request.url) : undefined
-      if (handler !== undefined) return direct(handler, request, ids)
+      // As the router does it for the others: a caller who leaves ends what is done for him.
+      if (handler !== undefined) return Effect.interruptible(direct(handler, request, ids))
       return Effect.provideContext(isOpen(request.url) ? counted(request, shownId, app) : app, Context.add(gate, RequestIds, ids))
     }
     const routeOf = yield* HttpMetrics.make
@@ -153,10 +152,10 @@ export const wrap = <E, R>(app: Effect.Effect<HttpServerResponse.HttpServerRespo
       const clientId = clientRequestId(request)
       const shownId = clientId ?? id
       const answer =
-        lifecycle.state() === "draining" && !request.url.startsWith("/health")
-          ? HttpServerResponse.setHeader(refuse(request, draining, shownId), "connection", "close")
+        lifecycle.state() === "stopped" && !request.url.startsWith("/health")
+          ? HttpServerResponse.setHeader(refuse(request, ApiError.stopping, shownId), "connection", "close")
           : yield* Effect.catchCause(routed(request, { id, clientId }, shownId), (cause) => {
-              const error = fromCause(request, cause)
+              const error = fromCause(request, cause) ?? (lifecycle.state() === "stopped" ? ApiError.stopping : null)
               if (error === null) return Effect.failCause(cause)
               const response = refuse(request, error, shownId)
               if (error.code === "ENDPOINT_NOT_FOUND" && !isOpen(request.url)) return counted(request, shownId, Effect.succeed(response))

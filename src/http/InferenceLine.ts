@@ -77,11 +77,11 @@ const whole = Effect.fnUntraced(function* (gateway: Gateway["Service"], exchange
 const streamed = Effect.fnUntraced(function* (gateway: Gateway["Service"], exchange: Exchange) {
   const { call, count, edge, headers, http, keeping } = exchange
   const opened = yield* gateway.stream(call)
-  // Nothing may be written before the status is known to be true: a provider has answered.
-  yield* (yield* KeepAlive).watch(http, edge.keepAlive)
   const { model } = opened.candidate
   const about = { ...answerHeaders(opened), "cache-control": "no-cache, no-transform", "x-accel-buffering": "no" }
   const out = edge.encodeStream(factsOf(exchange, model.id, opened.usage))
+  // Nothing may be written before the status is known to be true: a provider has answered.
+  yield* (yield* KeepAlive).watch(http, edge.keepAlive, () => out.error(ApiError.stopping))
   let text = ""
   const write = (piece: string): Uint8Array => {
     if (keeping.isKeyed) text += piece

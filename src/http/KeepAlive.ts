@@ -1,5 +1,5 @@
 /**
- * Signs of life on a stream whose provider is silent.
+ * What is written on a stream when its provider is silent, and when the server cannot wait for its end.
  *
  * @since 0.1.0
  */
@@ -8,9 +8,12 @@ import type { HttpServerRequest } from "effect/http"
 
 /** @category models @since 0.1.0 */
 export interface KeepAlive {
-  /** From now until the Scope closes, `sign` (a whole event or comment) is written to the answer of `request` whenever nothing else was for a while. */
-  readonly watch: (request: HttpServerRequest.HttpServerRequest, sign: string) => Effect.Effect<void, never, Scope.Scope>
+  /**
+   * From now until the Scope closes, `sign` (a whole event or comment) is written to the answer of `request` whenever nothing
+   * else was for a while; and `cut`, the protocol's error, as its last, when the server stops before the stream ends.
+   */
+  readonly watch: (request: HttpServerRequest.HttpServerRequest, sign: string, cut: () => string) => Effect.Effect<void, never, Scope.Scope>
 }
 
-/** What the server does for its streams; a server that does nothing about silence leaves it as it is. @category references @since 0.1.0 */
+/** What the server does for its streams; a server that does nothing leaves them as they are. @category references @since 0.1.0 */
 export const KeepAlive = Context.Reference<KeepAlive>("sluice/http/KeepAlive", { defaultValue: () => ({ watch: () => Effect.void }) })

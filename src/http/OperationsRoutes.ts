@@ -12,6 +12,7 @@ import { Lifecycle } from "../health/Lifecycle.ts"
 import { KeyHasher } from "../identity/KeyHasher.ts"
 import { CounterStore } from "../limits/CounterStore.ts"
 import { Breakers } from "../providers/Breakers.ts"
+import { Siblings } from "../replicas/Siblings.ts"
 import * as Exposition from "../telemetry/Exposition.ts"
 import { Api } from "./Api.ts"
 import * as ApiError from "./ApiError.ts"
@@ -43,6 +44,7 @@ export const layer = HttpApiBuilder.group(
     const hasher = yield* KeyHasher
     const options = yield* OperationsOptions
     const inbox = yield* StripeInbox
+    const siblings = yield* Siblings
 
     // Whatever becomes of an event, Stripe is told that it came; only one that could not be kept has to come again.
     const stripeWebhook = (request: HttpServerRequest.HttpServerRequest) =>
@@ -80,7 +82,10 @@ export const layer = HttpApiBuilder.group(
           if (options.metricsToken !== null && (key === null || !hasher.equals(key, options.metricsToken))) {
             return yield* Effect.fail(ApiError.make(401, "API_KEY_MISSING", "Send the metrics token as a bearer token."))
           }
-          return HttpServerResponse.text(yield* Exposition.format, { contentType: Exposition.CONTENT_TYPE })
+          const metrics = yield* siblings.withMetrics(yield* Exposition.format)
+          if (metrics === null)
+            return yield* Effect.fail(ApiError.make(503, "SERVICE_UNAVAILABLE", "Not every worker can be asked just now."))
+          return HttpServerResponse.text(metrics, { contentType: Exposition.CONTENT_TYPE })
         }).pipe(handled)
       )
   })

@@ -144,19 +144,99 @@ for (const mode of ["embedded", "service"] as const) {
       }
     }, 60_000)
 
-    it("a shutdown whose grace is over cuts streams at no cost to the caller", async () => {
+    it("a shutdown whose grace is over says so, in the stream and to who still waits, at no cost to either", async () => {
       mock.reset()
       const server = await startServer({ ...settings, SHUTDOWN_GRACE_MS: "200" })
       const customer = await newCustomer(server, { balanceUsd: "1" })
-      mock.script({ chunks: 500, chunkDelayMs: 50 })
-      await begun(await chat(server.url, customer.key, {}))
+      mock.script({ chunks: 500, chunkDelayMs: 50 }, { headDelayMs: 30_000 })
+      const streamed = await chat(server.url, customer.key, {})
+      const whole = chat(server.url, customer.key, { stream: false })
+      await eventually(() => assert.strictEqual(mock.calls().length, 2))
       assert.strictEqual(await server.stop("SIGTERM"), 0)
+      const text = await streamed.text()
+      assert.include(text, '"code":"SERVICE_UNAVAILABLE"')
+      assert.notInclude(text, '"finish_reason":"stop"')
+      const refused = await whole
+      assert.strictEqual(refused.status, 503)
+      assert.deepStrictEqual([refused.headers.get("connection"), refused.headers.get("retry-after")], ["close", "1"])
       const again = await startServer(settings)
       try {
-        const [entry] = await entriesOf(again, customer.key)
-        assert.strictEqual(entry?.kind, "refund")
+        const entries = await entriesOf(again, customer.key)
+        assert.deepStrictEqual(
+          entries.slice(0, 2).map(({ kind }) => kind),
+          ["refund", "refund"]
+        )
+        const rows = await jsonCall<{ data: ReadonlyArray<{ outcome: string; status: number }> }>(
+          again.url,
+          customer.key,
+          "GET",
+          "/v1/requests"
+        )
+        assert.deepStrictEqual(
+          rows.body.data.map(({ outcome, status }) => [outcome, status]),
+          [
+            ["refunded", 503],
+            ["refunded", 503]
+          ]
+        )
       } finally {
         await again.stop()
+      }
+    }, 60_000)
+
+    it("a second signal waits for nothing that runs; answers of a stop close their connections", async () => {
+      mock.reset()
+      const server = await startServer(settings)
+      const customer = await newCustomer(server, { balanceUsd: "1" })
+      mock.script({ headDelayMs: 400 }, { chunks: 2_000, chunkDelayMs: 50 })
+      const whole = chat(server.url, customer.key, { stream: false })
+      await eventually(() => assert.strictEqual(mock.calls().length, 1))
+      const streamed = await chat(server.url, customer.key, {})
+      const stopped = server.stop("SIGTERM")
+      const answered = await whole
+      assert.deepStrictEqual([answered.status, answered.headers.get("connection")], [200, "close"])
+      void server.stop("SIGTERM")
+      assert.strictEqual(await stopped, 0)
+      assert.include(await streamed.text(), '"code":"SERVICE_UNAVAILABLE"')
+    }, 60_000)
+
+    it("before it takes no more connections, a stop says for a while that it is not ready", async () => {
+      mock.reset()
+      const server = await startServer({ ...settings, SHUTDOWN_DELAY_MS: "1500" })
+      const customer = await newCustomer(server, { balanceUsd: "1" })
+      assert.strictEqual((await jsonCall(server.url, null, "GET", "/health/ready")).status, 200)
+      const stopped = server.stop("SIGTERM")
+      await eventually(async () => assert.strictEqual((await jsonCall(server.url, null, "GET", "/health/ready")).status, 503))
+      const answered = await chat(server.url, customer.key, { stream: false })
+      assert.deepStrictEqual([answered.status, answered.headers.get("connection")], [200, "close"])
+      assert.strictEqual(await stopped, 0)
+    }, 60_000)
+
+    it("a caller who leaves while nothing was answered yet ends the request", async () => {
+      mock.reset()
+      const server = await startServer(settings)
+      try {
+        const customer = await newCustomer(server, { balanceUsd: "1" })
+        mock.script({ headDelayMs: 60_000 })
+        const leaving = new AbortController()
+        const call = fetch(`${server.url}/v1/chat/completions`, {
+          method: "POST",
+          headers: { authorization: `Bearer ${customer.key}`, "content-type": "application/json" },
+          body: JSON.stringify({ model: "gpt-4o", messages: [{ role: "user", content: "hello" }] }),
+          signal: leaving.signal
+        }).catch(() => null)
+        await eventually(() => assert.strictEqual(mock.calls().length, 1))
+        leaving.abort()
+        await call
+        await eventually(async () => {
+          const rows = await jsonCall<{ data: ReadonlyArray<{ outcome: string }> }>(server.url, customer.key, "GET", "/v1/requests")
+          assert.deepStrictEqual(
+            rows.body.data.map(({ outcome }) => outcome),
+            ["cancelled"]
+          )
+        })
+      } finally {
+        await server.stop()
       }
     }, 60_000)
   })
@@ -177,6 +257,7 @@ describe("starting", () => {
 
   it("a bad setting stops it with one message that names it, secrets not shown", async () => {
     assert.match(await startFails({ PORT: "many" }), /PORT is "many", but it takes a whole number/)
+    assert.match(await startFails({ WORKERS: "2" }), /WORKERS is 2, but embedded mode is one process.*Set DATABASE_URL/)
     assert.match(await startFails({ KEY_HASH_SECRET: "short-secret" }), /KEY_HASH_SECRET is "\(redacted\)"/)
     assert.match(await startFails({ ENVIRONMENT: "moon" }), /ENVIRONMENT is "moon".*live, staging, test, dev/)
     const service = await startFails({ DATABASE_URL: "postgres://127.0.0.1:1/x" })
