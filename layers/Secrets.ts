@@ -6,7 +6,8 @@
 import { Effect, FileSystem, Path, Redacted, Schema } from "effect"
 import { SecureRandom } from "effect/crypto"
 import { Base64Url } from "effect/encoding"
-import { SettingError, type Settings } from "./Settings.ts"
+import { SettingError } from "./SettingReaders.ts"
+import type { Settings } from "./Settings.ts"
 
 /** @category models @since 0.1.0 */
 export interface Secrets {

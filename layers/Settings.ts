@@ -4,15 +4,13 @@
  * @since 0.1.0
  */
 import { availableParallelism } from "node:os"
-import { Config, ConfigProvider, Data, Effect, Option, Redacted, Result } from "effect"
+import { ConfigProvider, Effect, Redacted, Result } from "effect"
 import { IpNetwork } from "effect/net"
 import type { ProviderDefinition } from "../schemas/Provider.ts"
 import type { AllowedNetworks } from "../src/events/WebhookTarget.ts"
 import type { TrustedIssuer } from "../src/identity/IdentityTokens.ts"
 import type { ProviderSettings } from "../src/providers/ProviderRegistry.ts"
-
-/** A setting that cannot be used: which, what it got and what it takes. @category errors @since 0.1.0 */
-export class SettingError extends Data.TaggedError("SettingError")<{ readonly message: string }> {}
+import { oneOf, raw, refuse, SettingError, secret, text, url, whole } from "./SettingReaders.ts"
 
 /** An endpoint like OpenAI's `/v1/moderations`. @category models @since 0.1.0 */
 export interface ModerationSettings {
@@ -83,53 +81,17 @@ export interface Settings {
 
 const MOST_WORKERS = 128
 
-const raw = (name: string): Effect.Effect<string | null, SettingError> =>
-  Effect.match(Config.option(Config.String(name)), {
-    onFailure: () => null,
-    // An empty variable is one that was not set.
-    onSuccess: (value) => Option.getOrNull(Option.filter(value, (text) => text.trim() !== ""))
-  })
-
-const refuse = (name: string, got: string, takes: string) =>
-  Effect.fail(new SettingError({ message: `${name} is ${JSON.stringify(got)}, but it takes ${takes}.` }))
-
-const text = (name: string, fallback: string) => Effect.map(raw(name), (value) => value ?? fallback)
-
-const secret = (name: string) => Effect.map(raw(name), (value) => (value === null ? null : Redacted.make(value.trim())))
-
-const whole = Effect.fnUntraced(function* (name: string, fallback: number, least: number, most: number) {
-  const value = yield* raw(name)
-  if (value === null) return fallback
-  const number = /^\d+$/.test(value.trim()) ? Number(value) : Number.NaN
-  return number >= least && number <= most ? number : yield* refuse(name, value, `a whole number from ${least} to ${most}`)
-})
-
-const oneOf = <const T extends string>(name: string, fallback: T, options: ReadonlyArray<T>) =>
-  Effect.flatMap(raw(name), (value) => {
-    if (value === null) return Effect.succeed(fallback)
-    const found = options.find((option) => option.toLowerCase() === value.trim().toLowerCase())
-    return found === undefined ? refuse(name, value, `one of ${options.join(", ")}`) : Effect.succeed(found)
-  })
-
-const url = Effect.fnUntraced(function* (name: string, protocols: ReadonlyArray<string>) {
-  const value = yield* raw(name)
-  if (value === null) return null
-  const sane = URL.canParse(value) && protocols.includes(new URL(value).protocol)
-  return sane
-    ? value.trim()
-    : yield* refuse(name, "(redacted)", `a URL that starts with ${protocols.map((protocol) => `${protocol}//`).join(" or ")}`)
-})
-
 /** `off`, or how many proxies stand in front. */
-const trustProxy = Effect.flatMap(raw("TRUST_PROXY"), (value) =>
-  value === null || /^(off|false)$/i.test(value.trim()) ? Effect.succeed(0) : whole("TRUST_PROXY", 0, 0, 16)
+const trustProxy = Effect.flatMap(raw("TRUST_PROXY", { kind: "whole", fallback: 0, least: 0, most: 16, orOff: true }), (value) =>
+  value === null || /^(off|false)$/i.test(value.trim()) ? Effect.succeed(0) : whole("TRUST_PROXY", 0, 0, 16, true)
 )
 
 /** A limit: a number, or 0 or `off` for none. */
 const limit = Effect.fnUntraced(function* (name: string, fallback: number) {
-  const value = yield* raw(name)
+  const bounds = { least: 1, most: 1_000_000_000 }
+  const value = yield* raw(name, { kind: "whole", fallback, ...bounds, orOff: true })
   if (value !== null && /^(off|none|false|0)$/i.test(value.trim())) return null
-  return yield* whole(name, fallback, 1, 1_000_000_000)
+  return yield* whole(name, fallback, bounds.least, bounds.most, true)
 })
 
 /** Below what any plan has. */
@@ -156,13 +118,13 @@ const moderation = Effect.gen(function* () {
 
 /** A number, or `auto` for one on each core; the embedded database lives in one process. */
 const workers = Effect.fnUntraced(function* (isService: boolean) {
-  const value = yield* text("WORKERS", "1")
+  const value = (yield* raw("WORKERS", { kind: "whole", fallback: 1, least: 1, most: MOST_WORKERS, orAuto: true })) ?? "1"
   if (/^\s*auto\s*$/i.test(value)) return isService ? Math.min(availableParallelism(), MOST_WORKERS) : 1
   const count = /^\d+$/.test(value.trim()) ? Number(value) : 0
   return count >= 1 && count <= MOST_WORKERS ? count : yield* refuse("WORKERS", value, `a whole number from 1 to ${MOST_WORKERS}, or auto`)
 })
 
-const fernetKeys = Effect.flatMap(raw("KEY_ENCRYPTION_KEY"), (value) => {
+const fernetKeys = Effect.flatMap(raw("KEY_ENCRYPTION_KEY", { kind: "list", fallback: null, isSecret: true }), (value) => {
   if (value === null) return Effect.succeed(null)
   const keys = value.split(",").map((key) => key.trim())
   return keys.every((key) => /^[A-Za-z0-9_-]{43}=?$/.test(key))
@@ -171,7 +133,7 @@ const fernetKeys = Effect.flatMap(raw("KEY_ENCRYPTION_KEY"), (value) => {
 })
 
 const networks = Effect.fnUntraced(function* (name: string) {
-  const value = yield* raw(name)
+  const value = yield* raw(name, { kind: "list", fallback: null })
   const found: Array<IpNetwork.IpNetwork> = []
   for (const part of (value ?? "").split(",").map((text) => text.trim())) {
     if (part === "") continue
@@ -182,7 +144,7 @@ const networks = Effect.fnUntraced(function* (name: string) {
   return found
 })
 
-const hashSecret = Effect.flatMap(raw("KEY_HASH_SECRET"), (value) => {
+const hashSecret = Effect.flatMap(raw("KEY_HASH_SECRET", { kind: "text", fallback: null, isSecret: true }), (value) => {
   if (value === null) return Effect.succeed(null)
   return value.trim().length >= 32
     ? Effect.succeed(Redacted.make(value.trim()))
@@ -210,7 +172,7 @@ const headerText = { pattern: /^[\x20-\x7e]+$/, words: "printable ASCII characte
 
 /** `issuer=audience`, several separated by commas; an issuer that stands there more than once takes each audience. */
 const oidcIssuers = Effect.gen(function* () {
-  const value = yield* raw("OIDC_ISSUERS")
+  const value = yield* raw("OIDC_ISSUERS", { kind: "pairs", fallback: null })
   const found = new Map<string, Array<string>>()
   for (const pair of (value ?? "").split(",").map((part) => part.trim())) {
     if (pair === "") continue
@@ -279,8 +241,8 @@ export const requireInService = Effect.fnUntraced(function* (settings: Settings)
 export const readForTools = Effect.fnUntraced(function* (
   definitions: ReadonlyArray<ProviderDefinition>
 ): Effect.fn.Return<Settings, SettingError> {
-  const databaseUrl = yield* url("DATABASE_URL", ["postgres:", "postgresql:"])
-  const redisUrl = yield* url("REDIS_URL", ["redis:", "rediss:"])
+  const databaseUrl = yield* url("DATABASE_URL", ["postgres:", "postgresql:"], true)
+  const redisUrl = yield* url("REDIS_URL", ["redis:", "rediss:"], true)
   return {
     port: yield* whole("PORT", 8_080, 0, 65_535),
     host: yield* text("HOST", "127.0.0.1"),
