@@ -12,7 +12,7 @@ import { Ledger } from "../ledger/Ledger.ts"
 import { account } from "./Access.ts"
 import { Api } from "./Api.ts"
 import * as ApiError from "./ApiError.ts"
-import { handled, json, list, page } from "./Handled.ts"
+import { cursors, handled, json, list, page } from "./Handled.ts"
 
 /** @category layers @since 0.1.0 */
 export const layer = HttpApiBuilder.group(
@@ -40,7 +40,7 @@ export const layer = HttpApiBuilder.group(
       .handleRaw("entries", ({ query, request }) =>
         Effect.gen(function* () {
           const caller = yield* account(identity, request, "usage:read")
-          const found = yield* Effect.mapError(ledger.entries(caller.accountId, yield* page(query)), ApiError.fromLedger)
+          const found = yield* Effect.mapError(ledger.entries(caller.accountId, yield* page(query, cursors.counted)), ApiError.fromLedger)
           return list(found.data, found.next)
         }).pipe(handled)
       )

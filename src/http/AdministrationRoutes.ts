@@ -15,7 +15,7 @@ import { operator } from "./Access.ts"
 import { NewRole, RotateKeys } from "./AdministrationApi.ts"
 import { Api } from "./Api.ts"
 import * as ApiError from "./ApiError.ts"
-import { decodeBody, handled, json, list, page } from "./Handled.ts"
+import { cursors, decodeBody, handled, json, list, page } from "./Handled.ts"
 import { NewKeyBody } from "./KeysApi.ts"
 
 type Request = HttpServerRequest.HttpServerRequest
@@ -43,7 +43,7 @@ export const layer = HttpApiBuilder.group(
     const userKeys = Effect.fnUntraced(function* (id: string, query: Parameters<typeof page>[0], request: Request) {
       yield* operator(identity, request, "users:list")
       const user = yield* Effect.mapError(accounts.find(id), ApiError.fromAccounts)
-      const found = yield* Effect.mapError(keys.list(user.id, yield* page(query)), ApiError.fromAccounts)
+      const found = yield* Effect.mapError(keys.list(user.id, yield* page(query, cursors.byId)), ApiError.fromAccounts)
       return list(found.data, found.next)
     })
 
@@ -80,7 +80,7 @@ export const layer = HttpApiBuilder.group(
     ) {
       yield* operator(identity, request, "audit_logs:read")
       const { action, account } = query
-      const found = yield* Effect.mapError(audit.list({ ...(yield* page(query)), action, account }), ApiError.fromAccounts)
+      const found = yield* Effect.mapError(audit.list({ ...(yield* page(query, cursors.byId)), action, account }), ApiError.fromAccounts)
       return list(found.data, found.next)
     })
 

@@ -84,6 +84,8 @@ const isOpen = (url: string): boolean => openRoutes.some((route) => url.startsWi
 /** The status of a request whose caller has left before it was answered; never sent. */
 const CLIENT_CLOSED_REQUEST = 499
 
+const zeroCharacter = ApiError.invalid("The address of the request holds a zero character.")
+
 /**
  * Runs a handler over what the server was built with, the few things of one request laid over it: that costs less than to merge
  * what a route was built with into the context of each request.
@@ -134,6 +136,8 @@ export const wrap = <E, R>(app: Effect.Effect<HttpServerResponse.HttpServerRespo
       const handler = request.method === "POST" ? inference.get(request.url) : undefined
       // As the router does it for the others: a caller who leaves ends what is done for him.
       if (handler !== undefined) return Effect.interruptible(direct(handler, request, ids))
+      // No id, name or cursor holds a zero character, and the database takes none.
+      if (request.url.includes("%00")) return counted(request, shownId, Effect.succeed(refuse(request, zeroCharacter, shownId)))
       return Effect.provideContext(isOpen(request.url) ? counted(request, shownId, app) : app, Context.add(gate, RequestIds, ids))
     }
     const routeOf = yield* HttpMetrics.make

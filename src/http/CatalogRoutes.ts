@@ -18,9 +18,7 @@ import { operator } from "./Access.ts"
 import { Api } from "./Api.ts"
 import * as ApiError from "./ApiError.ts"
 import { SyncRequest } from "./CatalogApi.ts"
-import { decodeBody, handled, json, list, page } from "./Handled.ts"
-
-const positionOf = (cursor: string | null): number => (cursor !== null && /^\d{1,9}$/.test(cursor) ? Number(cursor) : 0)
+import { cursors, decodeBody, handled, json, list, page } from "./Handled.ts"
 
 /** Models that can be held against each other at once. */
 const MAX_COMPARED = 20
@@ -52,8 +50,8 @@ export const layer = HttpApiBuilder.group(
       }
       // Clients of the plain protocol do not page: without a page asked for, everything is given.
       const isPaged = query["limit"] !== undefined || query["cursor"] !== undefined
-      const paged = isPaged ? yield* page({ limit: query["limit"], cursor: query["cursor"] }) : null
-      const body = yield* shown.list(wanted, { from: positionOf(paged?.cursor ?? null), limit: paged?.limit ?? null })
+      const paged = isPaged ? yield* page({ limit: query["limit"], cursor: query["cursor"] }, cursors.counted) : null
+      const body = yield* shown.list(wanted, { from: Number(paged?.cursor ?? 0), limit: paged?.limit ?? null })
       return HttpServerResponse.text(body, { contentType: "application/json" })
     })
 

@@ -5,6 +5,7 @@
  */
 import { Effect, Exit, type Schema, SchemaIssue, SchemaParser } from "effect"
 import { type HttpServerRequest, HttpServerResponse } from "effect/http"
+import type * as Json from "../../schemas/Json.ts"
 import * as ApiError from "./ApiError.ts"
 import { readJsonObject } from "./RequestBody.ts"
 
@@ -17,15 +18,31 @@ export const handled = <R>(
 /** @category conversions @since 0.1.0 */
 export const json = (body: unknown, status = 200): HttpServerResponse.HttpServerResponse => HttpServerResponse.jsonUnsafe(body, { status })
 
-/** A body as a schema has it; 400 says what is wrong and where. @category readers @since 0.1.0 */
+/** Where a body holds text that no database keeps: a zero character, half of a surrogate pair; null where there is none. */
+const unstorable = (value: Json.Json, path: string): string | null => {
+  if (typeof value === "string") return value.includes("\u0000") || !value.isWellFormed() ? path : null
+  if (typeof value !== "object" || value === null) return null
+  for (const [key, inner] of Object.entries(value)) {
+    const found = unstorable(key, path) ?? unstorable(inner, path === "" ? key : `${path}.${key}`)
+    if (found !== null) return found
+  }
+  return null
+}
+
+/** A body as a schema has it, its text such as can be kept; 400 says what is wrong and where. @category readers @since 0.1.0 */
 export const decodeBody = <S extends Schema.Decoder<unknown>>(schema: S) => {
   const decode = SchemaParser.decodeUnknownExit(schema)
   return Effect.fnUntraced(function* (request: HttpServerRequest.HttpServerRequest): Effect.fn.Return<S["Type"], ApiError.ApiError> {
     const body = yield* readJsonObject(request)
+    const bad = unstorable(body, "")
+    if (bad !== null) return yield* Effect.fail(notText(bad))
     const decoded = decode(body)
     return Exit.isSuccess(decoded) ? decoded.value : yield* Effect.fail(issueToError(decoded))
   })
 }
+
+const notText = (path: string): ApiError.ApiError =>
+  ApiError.invalid(`${path === "" ? "The body" : `\`${path}\``} holds a character that is no text.`, path === "" ? null : path)
 
 const describe = SchemaIssue.makeFormatterStandardSchemaV1()
 
@@ -42,16 +59,25 @@ const issueToError = (exit: Exit.Failure<unknown, SchemaIssue.Issue>): ApiError.
   return ApiError.invalid("The body is not as expected.")
 }
 
+/** How the cursors of lists look: counted, or by id. @category models @since 0.1.0 */
+export const cursors = {
+  counted: /^\d{1,18}$/,
+  byId: /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
+}
+
 /** `limit` and `cursor` of a list. @category readers @since 0.1.0 */
-export const page = (query: {
-  readonly limit?: string | undefined
-  readonly cursor?: string | undefined
-}): Effect.Effect<{ readonly limit: number; readonly cursor: string | null }, ApiError.ApiError> => {
-  const limit = query.limit === undefined ? 100 : Number(query.limit)
-  if (!Number.isInteger(limit) || limit < 1 || limit > 1_000) {
+export const page = (
+  query: { readonly limit?: string | undefined; readonly cursor?: string | undefined },
+  shape: RegExp
+): Effect.Effect<{ readonly limit: number; readonly cursor: string | null }, ApiError.ApiError> => {
+  const limit = query.limit === undefined ? 100 : /^\d{1,4}$/.test(query.limit) ? Number(query.limit) : 0
+  if (limit < 1 || limit > 1_000) {
     return Effect.fail(ApiError.invalid("`limit` must be a whole number from 1 to 1000.", "limit", "PARAMETER_OUT_OF_RANGE"))
   }
-  return Effect.succeed({ limit, cursor: query.cursor ?? null })
+  const cursor = query.cursor === undefined || query.cursor === "" ? null : query.cursor
+  return cursor === null || shape.test(cursor)
+    ? Effect.succeed({ limit, cursor })
+    : Effect.fail(ApiError.invalid("`cursor` must be what a list gave as `next_cursor`.", "cursor"))
 }
 
 /** @category conversions @since 0.1.0 */

@@ -15,7 +15,7 @@ import { AttemptLimits } from "../limits/AttemptLimits.ts"
 import { account, actorOf } from "./Access.ts"
 import { Api } from "./Api.ts"
 import * as ApiError from "./ApiError.ts"
-import { decodeBody, handled, json, list, page } from "./Handled.ts"
+import { cursors, decodeBody, handled, json, list, page } from "./Handled.ts"
 import { KeyChangeBody, NewKeyBody } from "./KeysApi.ts"
 
 /** A key gives no scope that it does not have itself. */
@@ -76,7 +76,7 @@ export const layer = HttpApiBuilder.group(
 
     const listed = Effect.fnUntraced(function* (query: Parameters<typeof page>[0], request: HttpServerRequest.HttpServerRequest) {
       const caller = yield* account(identity, request, "api_keys:list")
-      const found = yield* Effect.mapError(keys.list(caller.accountId, yield* page(query)), ApiError.fromAccounts)
+      const found = yield* Effect.mapError(keys.list(caller.accountId, yield* page(query, cursors.byId)), ApiError.fromAccounts)
       return list(found.data, found.next)
     })
 

@@ -19,13 +19,20 @@ import { ProviderRegistry } from "../providers/ProviderRegistry.ts"
 import { operator } from "./Access.ts"
 import { Api, NewCredits, NewPlan, NewUser } from "./Api.ts"
 import * as ApiError from "./ApiError.ts"
-import { decodeBody, handled, json, list, page } from "./Handled.ts"
+import { cursors, decodeBody, handled, json, list, page } from "./Handled.ts"
 
 /** Numbers are read through their shortest decimal form, so 0.1 is a tenth. */
 const amountOf = (value: string | number): Option.Option<Money.Money> =>
   Money.fromUsd(typeof value === "number" ? plainDecimal(value) : value.trim())
 
 const plainDecimal = (value: number): string => (String(value).includes("e") ? value.toFixed(12) : String(value))
+
+const tooMuchTaken = ApiError.make(
+  409,
+  "INSUFFICIENT_CREDITS",
+  "The account has less than that in purchased credits, or requests under way hold them. Nothing was taken.",
+  { param: "amount_usd" }
+)
 
 /** @category layers @since 0.1.0 */
 export const layer = HttpApiBuilder.group(
@@ -71,7 +78,9 @@ export const layer = HttpApiBuilder.group(
         allowance: Money.zero,
         purchased: amount
       }
-      const granted = Effect.mapError(ledger.grant({ ...grant, reference: body.reference }), ApiError.fromLedger)
+      const granted = Effect.mapError(ledger.grant({ ...grant, reference: body.reference }), (error) =>
+        error.reason._tag === "InsufficientCredits" ? tooMuchTaken : ApiError.fromLedger(error)
+      )
       const details = { amount_usd: Money.toUsd(amount), reference: body.reference }
       return json(yield* recorded(granted, by, "CREDITS_ADJUSTED", id, details))
     })
@@ -122,7 +131,7 @@ export const layer = HttpApiBuilder.group(
       .handleRaw("createUser", ({ request }) => asOperator(request, "users:create", (by) => createUser(by, request)))
       .handleRaw("users", ({ query, request }) =>
         asOperator(request, "users:list", () =>
-          Effect.flatMap(page(query), (wanted) =>
+          Effect.flatMap(page(query, cursors.byId), (wanted) =>
             Effect.map(Effect.mapError(accounts.list(wanted), ApiError.fromAccounts), (found) => list(found.data, found.next))
           )
         )
@@ -139,7 +148,7 @@ export const layer = HttpApiBuilder.group(
       )
       .handleRaw("userEntries", ({ params, query, request }) =>
         asOperator(request, "users:list", () =>
-          Effect.flatMap(page(query), (wanted) =>
+          Effect.flatMap(page(query, cursors.counted), (wanted) =>
             Effect.map(Effect.mapError(ledger.entries(params.id, wanted), ApiError.fromLedger), (found) => list(found.data, found.next))
           )
         )

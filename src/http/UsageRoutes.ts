@@ -13,7 +13,7 @@ import { UsageReports, type UsageReportsError } from "../usage/UsageReports.ts"
 import { account } from "./Access.ts"
 import { Api } from "./Api.ts"
 import * as ApiError from "./ApiError.ts"
-import { handled, json, list, page } from "./Handled.ts"
+import { cursors, handled, json, list, page } from "./Handled.ts"
 import { readTime, readUsageQuery } from "./UsageQuery.ts"
 import { encodeTable } from "./UsageTable.ts"
 
@@ -83,7 +83,7 @@ export const layer = HttpApiBuilder.group(
             from,
             to
           }
-          const found = yield* Effect.mapError(log.list(accountId, { ...wanted, ...(yield* page(query)) }), unavailable)
+          const found = yield* Effect.mapError(log.list(accountId, { ...wanted, ...(yield* page(query, cursors.byId)) }), unavailable)
           return list(found.data, found.next)
         }).pipe(handled)
       )

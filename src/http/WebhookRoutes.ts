@@ -15,7 +15,7 @@ import { Identity } from "../identity/Identity.ts"
 import { account } from "./Access.ts"
 import { Api } from "./Api.ts"
 import * as ApiError from "./ApiError.ts"
-import { decodeBody, handled, json, list, page } from "./Handled.ts"
+import { cursors, decodeBody, handled, json, list, page } from "./Handled.ts"
 import { MeChange } from "./WebhookApi.ts"
 
 const MOST_LOW_BALANCE = Money.usd("1000000")
@@ -108,7 +108,10 @@ export const layer = HttpApiBuilder.group(
       .handleRaw("deliveries", ({ params, query, request }) =>
         Effect.gen(function* () {
           const { accountId } = yield* account(identity, request, "webhooks:manage")
-          const found = yield* Effect.mapError(webhooks.deliveries(accountId, params.id, yield* page(query)), ApiError.fromWebhooks)
+          const found = yield* Effect.mapError(
+            webhooks.deliveries(accountId, params.id, yield* page(query, cursors.counted)),
+            ApiError.fromWebhooks
+          )
           return list(found.data, found.next)
         }).pipe(handled)
       )

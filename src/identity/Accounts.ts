@@ -130,11 +130,6 @@ const PlanRows = Schema.Array(Schema.Struct({ plan: PlanId, role: Role }))
 const decodeUsers = Schema.decodeUnknownEffect(UserRows)
 const columns = `id, email, role, tier, plan, status, ${isoColumn("trial_ends_at")}, trial_tokens_left::text, trial_requests_left::text, ${isoColumn("created_at")}`
 
-const cursorOf = (cursor: string | null): readonly [string, string] | null => {
-  const at = cursor?.split("|") ?? []
-  return at[0] !== undefined && at[1] !== undefined && !Number.isNaN(Date.parse(at[0])) ? [at[0], at[1]] : null
-}
-
 const toUser = ({ ledger }: Parts) =>
   Effect.fnUntraced(function* (row: (typeof UserRows.Type)[number]) {
     const { trial_ends_at, trial_requests_left, trial_tokens_left, ...user } = row
@@ -228,16 +223,14 @@ const list = (parts: Parts) =>
   Effect.fnUntraced(function* (page: PageRequest) {
     const { sql, trials } = parts
     yield* trials.flush
-    const at = cursorOf(page.cursor)
     const rows = yield* decodeUsers(
       yield* sql`SELECT ${sql.literal(columns)} FROM users
-        WHERE ${at === null ? "all" : "older"} = 'all' OR (users.created_at, users.id) < (${at?.[0] ?? "1970-01-01"}::text::timestamptz, ${at?.[1] ?? ""})
-        ORDER BY users.created_at DESC, users.id DESC LIMIT ${String(page.limit + 1)}::text::int`
+        WHERE ${page.cursor}::text IS NULL OR users.id < ${page.cursor}::text
+        ORDER BY users.id DESC LIMIT ${String(page.limit + 1)}::text::int`
     )
     const shown = rows.slice(0, page.limit)
-    const last = shown.at(-1)
     const data: ReadonlyArray<User> = yield* Effect.forEach(shown, toUser(parts))
-    return { data, next: rows.length > page.limit && last !== undefined ? `${last.created_at}|${last.id}` : null }
+    return { data, next: rows.length > page.limit ? (shown.at(-1)?.id ?? null) : null }
   }, Effect.mapError(fromDatabase))
 
 const setPlan = (parts: Parts) =>

@@ -90,6 +90,10 @@ const Rows = Schema.Array(
   Schema.Struct({ ...AuditEntry.fields, details: Schema.fromJsonString(Schema.Record(Schema.String, Schema.Unknown)) })
 )
 
+/** Text as the database takes it, so that no record stands in the way of those after it. */
+const storable = (_key: string, value: unknown): unknown =>
+  typeof value === "string" ? value.toWellFormed().replaceAll("\u0000", "\uFFFD") : value
+
 const make = Effect.gen(function* () {
   const sql = yield* SqlClient.SqlClient
   const random = yield* SecureRandom.SecureRandom
@@ -117,7 +121,7 @@ const make = Effect.gen(function* () {
     rows: ReadonlyArray<Row>
   ) => sql`INSERT INTO audit_log (id, action, actor, account, reason, ip, request_id, details, created_at)
     SELECT id, action, actor, account, reason, ip, request_id, details, created_at
-    FROM jsonb_to_recordset(${JSON.stringify(rows)}::text::jsonb) AS t (id text, action text, actor text, account text,
+    FROM jsonb_to_recordset(${JSON.stringify(rows, storable)}::text::jsonb) AS t (id text, action text, actor text, account text,
       reason text, ip text, request_id text, details jsonb, created_at timestamptz)
     ON CONFLICT (id) DO NOTHING`
 

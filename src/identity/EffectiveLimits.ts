@@ -17,7 +17,7 @@ export const validate = (limits: NegotiatedLimits): string | null => {
     if (name === "daily_usd") {
       const amount = dailyUsd(value)
       if (amount === null || amount === "none" || amount < 0n) return '`daily_usd` must be an amount in USD, "none" or null.'
-    } else if (typeof value !== "number" || !Number.isInteger(value) || value < 0) {
+    } else if (typeof value !== "number" || !Number.isSafeInteger(value) || value < 0) {
       return `\`${name}\` must be a whole number, "none" or null.`
     }
   }

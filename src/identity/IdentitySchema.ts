@@ -50,7 +50,6 @@ const statements = [
   // A revoked key leaves its name to another.
   "CREATE UNIQUE INDEX api_keys_user_id_name_key ON api_keys (user_id, name) WHERE revoked_at IS NULL",
   "CREATE INDEX api_keys_user ON api_keys (user_id, id DESC)",
-  "CREATE INDEX users_created ON users (created_at DESC, id DESC)",
   "CREATE INDEX users_changed ON users (changed_at)",
   "CREATE INDEX api_keys_changed ON api_keys (changed_at)",
   "CREATE INDEX api_keys_version ON api_keys (key_version, id)"

@@ -229,7 +229,9 @@ DECLARE
 BEGIN
   SELECT * INTO v_account FROM accounts WHERE id = p_account FOR NO KEY UPDATE;
   IF NOT FOUND THEN RAISE EXCEPTION 'ledger: no account'; END IF;
-  SELECT id INTO v_id FROM entries WHERE account = p_account AND kind = p_kind AND reference = p_reference;
+  -- What an operator gives and takes shares its references: a retry with the sign turned is still a retry.
+  SELECT id INTO v_id FROM entries WHERE account = p_account AND reference = p_reference
+    AND (kind = p_kind OR (kind IN ('topup', 'adjust') AND p_kind IN ('topup', 'adjust'))) LIMIT 1;
   IF FOUND THEN RETURN v_id; END IF;
   IF v_account.allowance + p_allowance < 0 OR v_account.purchased + p_purchased < 0
     OR v_account.allowance + v_account.purchased + p_allowance + p_purchased < v_account.leased THEN
