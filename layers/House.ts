@@ -31,6 +31,7 @@ import { HealthBoard } from "../src/health/HealthBoard.ts"
 import { Lifecycle } from "../src/health/Lifecycle.ts"
 import { PassiveHealth } from "../src/health/PassiveHealth.ts"
 import * as RoutingHealth from "../src/health/RoutingHealth.ts"
+import * as SignalWatch from "../src/health/SignalWatch.ts"
 import { AnonymousInference } from "../src/http/Access.ts"
 import { App } from "../src/http/App.ts"
 import { IpGate } from "../src/http/IpGate.ts"
@@ -178,7 +179,9 @@ export const services = (settings: Settings, secrets: Secrets, ledgerOptions: Co
   return Gateway.layer.pipe(
     Layer.provideMerge(Layer.mergeAll(Resolution.layer, Balancer.layer, answers)),
     Layer.provideMerge(Layer.mergeAll(CatalogListing.layer, sync)),
-    Layer.provideMerge(RoutingHealth.layer.pipe(Layer.provideMerge(Layer.mergeAll(PassiveHealth.layer(), HealthBoard.layer)))),
+    Layer.provideMerge(
+      RoutingHealth.layer.pipe(Layer.provideMerge(Layer.mergeAll(PassiveHealth.layer(), HealthBoard.layer, SignalWatch.layer)))
+    ),
     Layer.provideMerge(events(settings, secrets)),
     Layer.provideMerge(Layer.mergeAll(failover, outcomes, limits, moderation, Idempotency.layer, billing)),
     Layer.provideMerge(identity),

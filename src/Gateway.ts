@@ -200,7 +200,7 @@ const guardInput = Effect.fnUntraced(function* (line: Line, run: Run, guardrails
 const check = Effect.fnUntraced(function* (line: Line, run: Run) {
   if (run.call.caller.guardrails !== undefined) yield* guardInput(line, run, run.call.caller.guardrails)
   const { caller, request } = run.call
-  const resolved = yield* line.resolution.resolve(request)
+  const resolved = yield* line.resolution.resolve(request, caller.isAnonymous ? null : caller.accountId)
   const { routing } = resolved
   const candidates = yield* line.balancer.order(request, resolved.candidates, (candidate) => priceRoute(request, [candidate]).amount)
   run.routing = routing

@@ -12,6 +12,7 @@ import { blendedPrice, type Contender, isAble, isChosen, type Needs, qualityOf }
 import { Latencies, type P50 } from "../routing/Latencies.ts"
 import { forOperation } from "../routing/Operations.ts"
 import { type HealthSnapshot, PublishedHealth } from "../routing/PublishedHealth.ts"
+import { livedQuality, QualitySignals, type SignalsOf } from "../routing/QualitySignals.ts"
 import { type Recommend, Recommender } from "../routing/Recommender.ts"
 import { decide, describeNeeds, needsOf, type Routing } from "../routing/RouterDecision.ts"
 import { parseRouter, type RouterName, routerNames } from "../routing/RouterName.ts"
@@ -30,22 +31,23 @@ export interface Resolved {
 export class Resolution extends Context.Service<
   Resolution,
   {
-    /** The candidates of a request: of its model, then of its fallback models; all of them can do what is asked. */
-    readonly resolve: (request: InferenceRequest) => Effect.Effect<Resolved, CatalogError>
+    /** The candidates of a request: of its model, then of its fallback models; all of them can do what is asked. Routers heed what the account has seen of models. */
+    readonly resolve: (request: InferenceRequest, accountId?: string | null) => Effect.Effect<Resolved, CatalogError>
   }
 >()("sluice/catalog/Resolution") {
   static readonly layer = Layer.effect(
     this,
     Effect.gen(function* () {
-      const parts: Parts = {
+      const parts: Omit<Parts, "accountId"> = {
         catalog: yield* Catalog,
         listing: yield* CatalogListing,
         registry: yield* ProviderRegistry,
         health: yield* PublishedHealth,
         p50Of: yield* Latencies,
+        signalsOf: yield* QualitySignals,
         recommend: yield* Recommender
       }
-      return Resolution.of({ resolve: (request) => resolve(parts, request) })
+      return Resolution.of({ resolve: (request, accountId) => resolve({ ...parts, accountId: accountId ?? null }, request) })
     })
   )
 }
@@ -56,7 +58,10 @@ interface Parts {
   readonly registry: ProviderRegistry["Service"]
   readonly health: () => HealthSnapshot
   readonly p50Of: P50
+  readonly signalsOf: SignalsOf
   readonly recommend: Recommend | null
+  /** Who asks; null: nobody known. */
+  readonly accountId: string | null
 }
 
 const general = Metric.counter("sluice_general_router_requests_total", { description: "Choices of the general router", incremental: true })
@@ -75,7 +80,9 @@ const contend = (parts: Parts, request: InferenceRequest, { model, usable }: Lis
   const first = only.length === 0 ? usable[0] : usable.find((slug) => only.includes(slug))
   const pricing = model.providers.find((row) => row.slug === first)?.pricing
   if (first === undefined || pricing === undefined || pricing === null) return undefined
-  return { model, pricing, quality: qualityOf(model), blended: blendedPrice(pricing), p50: parts.p50Of(model.id, first) }
+  const p50 = parts.p50Of(model.id, first)
+  const quality = livedQuality(qualityOf(model), parts.signalsOf(model.id, first, parts.accountId), p50)
+  return { model, pricing, quality, blended: blendedPrice(pricing), p50 }
 }
 
 /** Without the providers at which the model is down. */

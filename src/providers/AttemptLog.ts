@@ -14,6 +14,8 @@ export interface Attempt {
   readonly status: number | null
   readonly error: string | null
   readonly latencyMs: number
+  /** Whether the answer was in the form that was asked for; absent where that was not looked at. */
+  readonly inForm?: boolean
 }
 
 /** Where attempts are written down while the request runs; read it at any moment, also after a failure. @category models @since 0.1.0 */
@@ -25,6 +27,12 @@ export interface AttemptLog {
 
 /** @category constructors @since 0.1.0 */
 export const make = (): AttemptLog => ({ attempts: [], current: null })
+
+/** Notes on the last attempt, if it brought an answer, whether that was in the form that was asked for. @category operations @since 0.1.0 */
+export const noteForm = (log: AttemptLog, inForm: boolean): void => {
+  const last = log.attempts.at(-1)
+  if (last?.error === null) log.attempts[log.attempts.length - 1] = { ...last, inForm }
+}
 
 /** Notes on the last attempt that what had begun broke off. @category operations @since 0.1.0 */
 export const breakOff = (log: AttemptLog, error: string, startedAt: number): Effect.Effect<void> =>

@@ -6,13 +6,14 @@
  *
  * @since 0.1.0
  */
-import { Context, Effect, Layer } from "effect"
+import { Context, Effect, Layer, Stream } from "effect"
 import type { Turn } from "../../schemas/Conversation.ts"
 import type { InferenceEvent, InferenceRequest } from "../../schemas/Inference.ts"
 import * as Json from "../../schemas/Json.ts"
 import type { Candidate } from "../../schemas/Model.ts"
 import * as JsonMode from "../streams/JsonMode.ts"
 import { JsonSchemas } from "../streams/JsonSchemas.ts"
+import { type AttemptLog, noteForm } from "./AttemptLog.ts"
 import { AllProvidersFailed, Failover, type FailoverRequest } from "./Failover.ts"
 import { isStrict } from "./protocols/SchemaDialects.ts"
 
@@ -65,8 +66,11 @@ interface Sent {
 }
 
 const make = (failover: Failover["Service"], schemas: JsonSchemas["Service"]): Failover["Service"] => {
-  const judge = (format: JsonMode.JsonFormat, sent: Sent) =>
-    new JsonMode.JsonGuard((text) => JsonMode.problemOf(format, schemas, text)).push(sent.events)
+  const judge = (log: AttemptLog, format: JsonMode.JsonFormat, sent: Sent) => {
+    const judged = new JsonMode.JsonGuard((text) => JsonMode.problemOf(format, schemas, text)).push(sent.events)
+    noteForm(log, judged.problem === null)
+    return judged
+  }
 
   const fail = (format: JsonMode.JsonFormat, sent: Sent, problem: string) =>
     new AllProvidersFailed({ last: JsonMode.failure(format, sent.candidate.provider, problem), retryAfterMs: null })
@@ -77,7 +81,7 @@ const make = (failover: Failover["Service"], schemas: JsonSchemas["Service"]): F
     const mended = yield* failover
       .send({ ...request, request: again, candidates: [sent.candidate] })
       .pipe(Effect.mapError(() => fail(format, sent, problem)))
-    const judged = judge(format, mended)
+    const judged = judge(request.log, format, mended)
     return judged.problem === null ? { ...mended, events: judged.events } : yield* fail(format, mended, judged.problem)
   })
 
@@ -85,7 +89,7 @@ const make = (failover: Failover["Service"], schemas: JsonSchemas["Service"]): F
     const sent = yield* failover.send(request)
     const format = formatFor(request.request, sent.candidate)
     if (format === null) return sent
-    const { events, problem } = judge(format, sent)
+    const { events, problem } = judge(request.log, format, sent)
     if (problem === null) return { ...sent, events }
     if (format._tag === "Json" || request.request.choices > 1) return yield* fail(format, sent, problem)
     return yield* mend(request, format, sent, problem)
@@ -95,7 +99,14 @@ const make = (failover: Failover["Service"], schemas: JsonSchemas["Service"]): F
     Effect.map(failover.stream(request), (opened) => {
       const format = formatFor(request.request, opened.candidate)
       if (format === null) return opened
-      return { ...opened, events: opened.events.pipe(JsonMode.checkStream(format, opened.candidate.provider, schemas)) }
+      const noted = (inForm: boolean) => Effect.sync(() => noteForm(request.log, inForm))
+      const events = opened.events.pipe(
+        JsonMode.checkStream(format, opened.candidate.provider, schemas),
+        // A provider that failed has it written on its attempt already: that is not looked at here.
+        Stream.tapError(() => noted(false)),
+        Stream.concat(Stream.drain(Stream.fromEffect(noted(true))))
+      )
+      return { ...opened, events }
     })
 
   return { send, stream }

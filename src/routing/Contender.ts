@@ -11,7 +11,7 @@ export interface Contender {
   readonly model: Model
   /** At the provider that is asked first. */
   readonly pricing: Pricing
-  /** Mean of the benchmark percentages that are known; 50 where none is. */
+  /** Mean of the benchmark percentages that are known, 50 where none is; shifted by what the latest calls say. */
   readonly quality: number
   /** USD per million tokens, two of input to one of output. */
   readonly blended: number
