@@ -4,33 +4,27 @@
  * @since 0.1.0
  */
 import { NodeHttpServer } from "@effect/platform-node"
-import { ConfigProvider, Deferred, Effect, Layer, Logger, Option, References, Stdio } from "effect"
+import { ConfigProvider, Deferred, Effect, Layer, Option, Stdio } from "effect"
 import { SecureRandom } from "effect/crypto"
 import { HttpServer } from "effect/http"
 import type { ServeFlags } from "../src/cli/Sluice.ts"
 import { definitions } from "../src/providers/RegistryData.ts"
 import * as Embedded from "./Embedded.ts"
 import * as House from "./House.ts"
+import * as Logging from "./Logging.ts"
 import * as NodeKeepAlive from "./NodeKeepAlive.ts"
 import * as NodeServer from "./NodeServer.ts"
 import * as Secrets from "./Secrets.ts"
 import * as Service from "./Service.ts"
 import * as Settings from "./Settings.ts"
 import * as StopSignals from "./StopSignals.ts"
+import * as Telemetry from "./Telemetry.ts"
 import { announce, sayListening } from "./Welcome.ts"
 import * as WorkerLink from "./WorkerLink.ts"
 import * as Workers from "./Workers.ts"
 
 /** A worker says where it listens to who keeps it: one line is printed for all. */
 const reportReady = Effect.flatMap(HttpServer.HttpServer, ({ address }) => WorkerLink.ready(HttpServer.formatAddress(address)))
-
-const logging = (settings: Settings.Settings, isTerminal: boolean) => {
-  const pretty = settings.logFormat === "pretty" || (settings.logFormat === null && isTerminal)
-  return Layer.mergeAll(
-    Logger.layer([pretty ? Logger.consolePretty() : Logger.consoleJson]),
-    Layer.succeed(References.MinimumLogLevel, settings.logLevel)
-  )
-}
 
 const assemble = (settings: Settings.Settings, secrets: Secrets.Secrets, hurry: Effect.Effect<void>) => {
   const app = House.app(settings).pipe(
@@ -64,12 +58,13 @@ export const serve = Effect.fnUntraced(function* (flags: ServeFlags) {
   const settings = yield* withFlags(flags)(Settings.read(definitions))
   const secrets = yield* Effect.provide(Secrets.read(settings), SecureRandom.layerWebCrypto)
   const isTerminal = yield* (yield* Stdio.Stdio).stdoutIsTerminal
-  const log = logging(settings, isTerminal)
+  const log = Logging.layer(settings, isTerminal)
   if (settings.workers > 1 && !WorkerLink.isWorker) {
     const hurry = Deferred.await(yield* StopSignals.again)
     return yield* Effect.provide(Workers.supervise({ ...settings, count: settings.workers, hurry }, sayListening), log)
   }
   const second = WorkerLink.isWorker ? Deferred.makeUnsafe<void>() : yield* StopSignals.again
   if (WorkerLink.isWorker) WorkerLink.obey(() => Deferred.doneUnsafe(second, Effect.void))
-  return yield* Layer.launch(assemble(settings, secrets, Deferred.await(second)).pipe(Layer.provide(log)))
+  const telemetry = Telemetry.layer(settings.telemetry, House.VERSION).pipe(Layer.provideMerge(log))
+  return yield* Layer.launch(assemble(settings, secrets, Deferred.await(second)).pipe(Layer.provide(telemetry)))
 }, Effect.scoped)

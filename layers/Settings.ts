@@ -11,6 +11,7 @@ import type { AllowedNetworks } from "../src/events/WebhookTarget.ts"
 import type { TrustedIssuer } from "../src/identity/IdentityTokens.ts"
 import type { ProviderSettings } from "../src/providers/ProviderRegistry.ts"
 import { oneOf, raw, refuse, SettingError, secret, text, url, whole } from "./SettingReaders.ts"
+import { readTelemetry, type TelemetrySettings } from "./TelemetrySettings.ts"
 
 /** An endpoint like OpenAI's `/v1/moderations`. @category models @since 0.1.0 */
 export interface ModerationSettings {
@@ -74,6 +75,7 @@ export interface Settings {
   /** Networks of the operator's own that webhooks may go to. */
   readonly webhookAllowedNetworks: AllowedNetworks
   readonly requestLogRetentionDays: number
+  readonly telemetry: TelemetrySettings
   readonly logLevel: "Trace" | "Debug" | "Info" | "Warn" | "Error" | "None"
   /** Null: pretty on a terminal, JSON elsewhere. */
   readonly logFormat: "pretty" | "json" | null
@@ -278,6 +280,7 @@ export const readForTools = Effect.fnUntraced(function* (
     stripeWebhookSecret: yield* secret("STRIPE_WEBHOOK_SECRET"),
     webhookAllowedNetworks: yield* networks("WEBHOOK_ALLOWED_NETWORKS"),
     requestLogRetentionDays: yield* whole("REQUEST_LOG_RETENTION_DAYS", 30, 1, 3_650),
+    telemetry: yield* readTelemetry,
     logLevel: yield* oneOf("LOG_LEVEL", "Info", ["Trace", "Debug", "Info", "Warn", "Error", "None"]),
     logFormat: yield* oneOf<"pretty" | "json" | "">("LOG_FORMAT", "", ["pretty", "json"]).pipe(
       Effect.map((format) => (format === "" ? null : format))

@@ -3,7 +3,7 @@
  *
  * @since 0.1.0
  */
-import { Cause, Clock, Context, Effect, Layer, Option, Scope, Tracer } from "effect"
+import { Cause, Context, Effect, Layer, Option, Scope, Tracer } from "effect"
 import { SecureRandom } from "effect/crypto"
 import { HttpRouter, HttpServerError, HttpServerRequest, HttpServerResponse } from "effect/http"
 import { HttpApiBuilder, HttpApiError, HttpApiScalar } from "effect/http-api"
@@ -18,14 +18,14 @@ import { Api } from "./Api.ts"
 import * as ApiError from "./ApiError.ts"
 import * as AuthRoutes from "./AuthRoutes.ts"
 import * as CatalogRoutes from "./CatalogRoutes.ts"
-import * as HttpMetrics from "./HttpMetrics.ts"
 import * as InferenceRoutes from "./InferenceRoutes.ts"
 import { IpGate } from "./IpGate.ts"
 import * as KeyRoutes from "./KeyRoutes.ts"
 import * as OperationsRoutes from "./OperationsRoutes.ts"
 import * as OperatorRoutes from "./OperatorRoutes.ts"
 import * as PlanRoutes from "./PlanRoutes.ts"
-import { clientRequestId, RequestIds, TrustedProxies } from "./RequestContext.ts"
+import { clientRequestId, type RequestIds, TrustedProxies } from "./RequestContext.ts"
+import * as RequestWatch from "./RequestWatch.ts"
 import * as UsageRoutes from "./UsageRoutes.ts"
 import * as WebhookRoutes from "./WebhookRoutes.ts"
 
@@ -81,9 +81,6 @@ const openRoutes = ["/v1/models", "/v1/providers", "/v1/plans", "/v1/status", "/
 
 const isOpen = (url: string): boolean => openRoutes.some((route) => url.startsWith(route))
 
-/** The status of a request whose caller has left before it was answered; never sent. */
-const CLIENT_CLOSED_REQUEST = 499
-
 const zeroCharacter = ApiError.invalid("The address of the request holds a zero character.")
 
 /**
@@ -95,7 +92,7 @@ const overBuilt =
   (handler: InferenceRoutes.InferenceHandler, request: HttpServerRequest.HttpServerRequest, ids: RequestIds) =>
     // As the router has it: whoever leaves before there is an answer ends the request.
     Effect.updateContext(Effect.interruptible(handler(request)), (input: Context.Context<Scope.Scope>) => {
-      const over = Context.add(Context.add(built, Scope.Scope, Context.get(input, Scope.Scope)), RequestIds, ids)
+      const over = RequestWatch.named(Context.add(built, Scope.Scope, Context.get(input, Scope.Scope)), ids)
       const span = Context.getOption(input, Tracer.ParentSpan)
       return Option.isSome(span) ? Context.add(over, Tracer.ParentSpan, span.value) : over
     })
@@ -138,23 +135,17 @@ export const wrap = <E, R>(app: Effect.Effect<HttpServerResponse.HttpServerRespo
       if (handler !== undefined) return Effect.interruptible(direct(handler, request, ids))
       // No id, name or cursor holds a zero character, and the database takes none.
       if (request.url.includes("%00")) return counted(request, shownId, Effect.succeed(refuse(request, zeroCharacter, shownId)))
-      return Effect.provideContext(isOpen(request.url) ? counted(request, shownId, app) : app, Context.add(gate, RequestIds, ids))
+      return Effect.provideContext(isOpen(request.url) ? counted(request, shownId, app) : app, RequestWatch.named(gate, ids))
     }
-    const routeOf = yield* HttpMetrics.make
-    const clock = yield* Clock.Clock
+    const watch = yield* RequestWatch.make
     return Effect.gen(function* () {
       const request = yield* HttpServerRequest.HttpServerRequest
-      const route = routeOf(request.method, request.url)
-      const startedAt = clock.currentTimeMillisUnsafe()
-      let status = CLIENT_CLOSED_REQUEST
-      route.enter()
-      yield* Scope.addFinalizer(
-        yield* Effect.scope,
-        Effect.sync(() => route.leave(status, clock.currentTimeMillisUnsafe() - startedAt))
-      )
       const id = yield* random.uuidV7()
       const clientId = clientRequestId(request)
       const shownId = clientId ?? id
+      const watched = watch(request, { id, clientId })
+      yield* Scope.addFinalizer(yield* Effect.scope, watched.leave)
+      if (watched.trace !== null) yield* watched.trace
       const answer =
         lifecycle.state() === "stopped" && !request.url.startsWith("/health")
           ? HttpServerResponse.setHeader(refuse(request, ApiError.stopping, shownId), "connection", "close")
@@ -164,10 +155,10 @@ export const wrap = <E, R>(app: Effect.Effect<HttpServerResponse.HttpServerRespo
               const response = refuse(request, error, shownId)
               if (error.code === "ENDPOINT_NOT_FOUND" && !isOpen(request.url)) return counted(request, shownId, Effect.succeed(response))
               return error === ApiError.internal
-                ? Effect.as(Effect.logError("A request failed by a defect", cause), response)
+                ? Effect.as(RequestWatch.annotate(Effect.logError("A request failed by a defect", cause), { id, clientId }), response)
                 : Effect.succeed(response)
             })
-      status = answer.status
+      watched.status = answer.status
       const ids = { "x-request-id": shownId, "x-sluice-request-id": id }
       return HttpServerResponse.setHeaders(answer, isAnthropic(request) ? { ...ids, "request-id": shownId } : ids)
     })

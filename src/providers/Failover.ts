@@ -8,6 +8,8 @@ import type { InferenceEvent, InferenceRequest } from "../../schemas/Inference.t
 import type { Candidate } from "../../schemas/Model.ts"
 import { isCallersMistake, ProviderError, ProviderStatus } from "../../schemas/Provider.ts"
 import type { AttemptLog } from "./AttemptLog.ts"
+import type { AttemptSpan } from "./AttemptSpan.ts"
+import * as AttemptSpans from "./AttemptSpan.ts"
 import { Breakers } from "./Breakers.ts"
 import { canContinue, continueRequest, remaining } from "./Continuation.ts"
 import { breakerOutcome, errorCode, type NextStep, nextStep } from "./FailurePolicy.ts"
@@ -76,10 +78,17 @@ export class Failover extends Context.Service<
 }
 
 /** One way of asking: the whole answer, or a stream up to its first content. It tells the circuit of a success, at once or at its end. */
-type Ask<A> = (adapter: ProviderAdapter, call: ProviderCall, verdict: Verdict) => Effect.Effect<A, ProviderError>
+type Ask<A> = (adapter: ProviderAdapter, call: ProviderCall, verdict: Verdict, span: AttemptSpan | null) => Effect.Effect<A, ProviderError>
 
-const askWhole: Ask<ReadonlyArray<InferenceEvent>> = (adapter, call, verdict) =>
-  Effect.tap(adapter.send(call), () => verdict.tell("success"))
+const askWhole: Ask<ReadonlyArray<InferenceEvent>> = (adapter, call, verdict, span) => {
+  const asked = Effect.tap(adapter.send(call), () => verdict.tell("success"))
+  if (span === null) return asked
+  return asked.pipe(
+    Effect.tap((events) => Effect.sync(() => span.read(events))),
+    Effect.tapError((error) => Effect.sync(() => span.fail(error))),
+    Effect.onExit((exit) => span.end(exit))
+  )
+}
 
 /** What follows a failed call. */
 type Policy = (error: ProviderError, tries: number) => Effect.Effect<NextStep>
@@ -92,6 +101,7 @@ const makeRoute = Effect.gen(function* () {
   const breakers = yield* Breakers
   const adapters = yield* ProviderAdapters
   const registry = yield* ProviderRegistry
+  const beginSpan = yield* AttemptSpans.make
 
   const callOf = ({ maxTokens, request }: FailoverRequest, candidate: Candidate): ProviderCall | null => {
     const provider = registry.get(candidate.provider)
@@ -113,7 +123,8 @@ const makeRoute = Effect.gen(function* () {
       for (let tries = 1; ; tries++) {
         const startedAt = yield* Clock.currentTimeMillis
         log.current = candidate
-        const result = yield* Effect.result(ask(adapters.for(provider), call, verdict))
+        const span = beginSpan === null ? null : yield* beginSpan(call)
+        const result = yield* Effect.result(ask(adapters.for(provider), span?.call ?? call, verdict, span))
         const latencyMs = (yield* Clock.currentTimeMillis) - startedAt
         const row = { provider: candidate.provider, model: candidate.model.id, latencyMs }
         if (Result.isSuccess(result)) {

@@ -18,6 +18,8 @@ export interface ProviderCall {
   readonly request: InferenceRequest
   /** A bound on the output that the hold imposes where the caller set none; null: the caller's own holds. */
   readonly maxTokens: number | null
+  /** Tells the provider of the trace that the call belongs to (W3C); absent: none. */
+  readonly traceparent?: string
 }
 
 /** Events in batches: everything one read brought. @category models @since 0.1.0 */

@@ -6,6 +6,7 @@
 import { Array as Arr, Clock, Effect, Exit, type Pull, Scope, Stream } from "effect"
 import { type InferenceEvent, isContent } from "../../schemas/Inference.ts"
 import { ProviderAnswer, ProviderError } from "../../schemas/Provider.ts"
+import type { AttemptSpan } from "./AttemptSpan.ts"
 import type { Permit } from "./Breakers.ts"
 import type { ProviderAdapter, ProviderCall } from "./ProviderAdapter.ts"
 
@@ -69,6 +70,21 @@ const withHead = (head: ReadonlyArray<Batch>, batches: Batches): Batches => {
   })
 }
 
+/** Lets a span see what passes, and what it fails with. */
+const seen = (batches: Batches, span: AttemptSpan): Batches =>
+  batches.pipe(
+    Effect.tap((read) =>
+      Effect.sync(() => {
+        for (const batch of read) span.read(batch)
+      })
+    ),
+    Effect.tapError((error) =>
+      Effect.sync(() => {
+        if (error._tag === "ProviderError") span.fail(error)
+      })
+    )
+  )
+
 /**
  * Opens a stream in a Scope of its own under the request's, and reads until content has come. Failing before that closes
  * the Scope: the provider is let go before the next one is asked. A continuation may have nothing to add, so there a finish
@@ -79,18 +95,21 @@ const withHead = (head: ReadonlyArray<Batch>, batches: Batches): Batches => {
  */
 export const open =
   (parent: Scope.Scope, isContinuation: boolean) =>
-  (adapter: ProviderAdapter, call: ProviderCall, verdict: Verdict): Effect.Effect<Begun, ProviderError> =>
+  (adapter: ProviderAdapter, call: ProviderCall, verdict: Verdict, span: AttemptSpan | null): Effect.Effect<Begun, ProviderError> =>
     Effect.gen(function* () {
       const scope = yield* Scope.fork(parent)
+      if (span !== null) yield* Scope.addFinalizerExit(scope, span.end)
       const opens = (event: InferenceEvent) => isContent(event) || (isContinuation ? event._tag === "Finish" : excuses(event))
       const opened = Effect.gen(function* () {
         const startedAt = yield* Clock.currentTimeMillis
-        const batches = yield* Stream.toPull(yield* adapter.stream(call))
+        const pulled = yield* Stream.toPull(yield* adapter.stream(call))
+        const batches = span === null ? pulled : seen(pulled, span)
         const head = yield* readHead(call.provider.definition.slug, batches, opens)
         yield* Scope.addFinalizer(scope, verdict.tell("ignored"))
         return { batches: withHead(head, batches), verdict, startedAt, close: Scope.close(scope, Exit.void) }
       })
-      return yield* opened.pipe(
+      const asked = span === null ? opened : Effect.tapError(opened, (error) => Effect.sync(() => span.fail(error)))
+      return yield* asked.pipe(
         Effect.provideService(Scope.Scope, scope),
         Effect.onExit((exit) => (Exit.isFailure(exit) ? Scope.close(scope, exit) : Effect.void))
       )

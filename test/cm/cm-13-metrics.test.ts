@@ -176,6 +176,20 @@ describe("metrics", () => {
     assert.isAbove(valueOf(now, "circuit_breaker_successes_total", { provider: "openai", state: "closed" }), 0)
   })
 
+  it("makes no span where nobody traces: a provider is told of no trace, also when the caller has one", async () => {
+    await fetch(`${home.server.url}/v1/chat/completions`, {
+      method: "POST",
+      headers: {
+        authorization: `Bearer ${key}`,
+        "content-type": "application/json",
+        traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+      },
+      body: JSON.stringify({ model: "gpt-4o", messages: hello })
+    })
+    assert.strictEqual(home.mock.calls().length, 1)
+    assert.notProperty(home.mock.calls()[0]?.headers, "traceparent")
+  })
+
   it("tells each family once, under the customary names and the gateway's own", async () => {
     const families = await scrape()
     const customary = [...families.keys()].filter((name) => !name.startsWith("sluice_"))

@@ -125,17 +125,14 @@ for (const mode of ["embedded", "service"] as const) {
       let server = await startServer(settings)
       const customer = await newCustomer(server, { balanceUsd: "1000" })
       for (let round = 0; round < ROUNDS; round++) {
-        const before = seen.ended.length
         const stop = load(server, customer, seen)
-        // However slow the machine is just now, it dies while it serves.
-        await eventually(() => assert.isAbove(seen.ended.length, before), 20_000)
-        await wait(Math.random() * 400)
+        await wait(80 + Math.random() * 400)
         await server.stop("SIGKILL")
         await stop()
         server = await startServer(settings)
         if (round % 5 === 4 || round === ROUNDS - 1) await sound(server, customer, seen)
       }
-      assert.isAtLeast(seen.ended.length, ROUNDS)
+      assert.isAbove(seen.ended.length, ROUNDS * 5)
       await server.stop()
     }, 240_000)
   })

@@ -104,11 +104,15 @@ export const readText = Effect.fnUntraced(function* (response: TransportResponse
   return { text: text + decoder.decode(), whole: bytes <= limit }
 })
 
+const withTrace = (request: TransportRequest, traceparent: string | undefined): TransportRequest =>
+  traceparent === undefined ? request : { ...request, headers: { ...request.headers, traceparent } }
+
 /** The adapter of a protocol over a transport. @category constructors @since 0.1.0 */
 export const make = (transport: Transport["Service"], protocol: HttpProtocol): ProviderAdapter => {
   const open = Effect.fnUntraced(function* (call: ProviderCall) {
     const { slug } = call.provider.definition
-    const response = yield* Effect.mapError(transport.send(yield* protocol.request(call)), fromTransport(slug))
+    const request = yield* protocol.request(call)
+    const response = yield* Effect.mapError(transport.send(withTrace(request, call.traceparent)), fromTransport(slug))
     if (response.status >= 200 && response.status < 300) return response
     const failed = yield* Effect.orElseSucceed(readText(response, MAX_ERROR), () => ({ text: "", whole: false }))
     return yield* protocol.mapError(slug, response.status, response.headers, failed.text, yield* Clock.currentTimeMillis)
