@@ -125,14 +125,17 @@ for (const mode of ["embedded", "service"] as const) {
       let server = await startServer(settings)
       const customer = await newCustomer(server, { balanceUsd: "1000" })
       for (let round = 0; round < ROUNDS; round++) {
+        const before = seen.ended.length
         const stop = load(server, customer, seen)
-        await wait(80 + Math.random() * 400)
+        // However slow the machine is just now, it dies while it serves.
+        await eventually(() => assert.isAbove(seen.ended.length, before), 20_000)
+        await wait(Math.random() * 400)
         await server.stop("SIGKILL")
         await stop()
         server = await startServer(settings)
         if (round % 5 === 4 || round === ROUNDS - 1) await sound(server, customer, seen)
       }
-      assert.isAbove(seen.ended.length, ROUNDS * 5)
+      assert.isAtLeast(seen.ended.length, ROUNDS)
       await server.stop()
     }, 240_000)
   })
