@@ -28,16 +28,20 @@ import { Webhooks } from "../src/events/Webhooks.ts"
 import { Gateway } from "../src/Gateway.ts"
 import { Moderation } from "../src/guardrails/Moderation.ts"
 import { HealthBoard } from "../src/health/HealthBoard.ts"
+import { HealthBook } from "../src/health/HealthBook.ts"
+import { HealthReporter } from "../src/health/HealthReporter.ts"
 import { Lifecycle } from "../src/health/Lifecycle.ts"
 import { PassiveHealth } from "../src/health/PassiveHealth.ts"
 import * as RoutingHealth from "../src/health/RoutingHealth.ts"
 import * as SignalWatch from "../src/health/SignalWatch.ts"
+import { UptimeReports } from "../src/health/UptimeReports.ts"
 import { AnonymousInference } from "../src/http/Access.ts"
 import { App } from "../src/http/App.ts"
 import { IpGate } from "../src/http/IpGate.ts"
 import { OperationsOptions } from "../src/http/OperationsRoutes.ts"
 import { BodyBounds } from "../src/http/RequestBody.ts"
 import { TrustedProxies } from "../src/http/RequestContext.ts"
+import { StatusPage } from "../src/http/StatusPage.ts"
 import { Accounts } from "../src/identity/Accounts.ts"
 import { AuditLog } from "../src/identity/AuditLog.ts"
 import { AuthCache } from "../src/identity/AuthCache.ts"
@@ -176,12 +180,13 @@ export const services = (settings: Settings, secrets: Secrets, ledgerOptions: Co
   const sync = CatalogSync.layer({ everyMs: settings.catalogSyncMs, firstAfterMs: FIRST_SYNC, shipped }).pipe(
     Layer.provide([ProviderLists.layer, transport])
   )
+  const health = Layer.mergeAll(PassiveHealth.layer(), SignalWatch.layer, HealthReporter.layer).pipe(
+    Layer.provideMerge(Layer.mergeAll(HealthBoard.layer, HealthBook.layer, UptimeReports.layer))
+  )
   return Gateway.layer.pipe(
     Layer.provideMerge(Layer.mergeAll(Resolution.layer, Balancer.layer, answers)),
     Layer.provideMerge(Layer.mergeAll(CatalogListing.layer, sync)),
-    Layer.provideMerge(
-      RoutingHealth.layer.pipe(Layer.provideMerge(Layer.mergeAll(PassiveHealth.layer(), HealthBoard.layer, SignalWatch.layer)))
-    ),
+    Layer.provideMerge(RoutingHealth.layer.pipe(Layer.provideMerge(health))),
     Layer.provideMerge(events(settings, secrets)),
     Layer.provideMerge(Layer.mergeAll(failover, outcomes, limits, moderation, Idempotency.layer, billing)),
     Layer.provideMerge(identity),
@@ -194,7 +199,7 @@ export const services = (settings: Settings, secrets: Secrets, ledgerOptions: Co
 /** The HTTP app over the services. @category layers @since 0.1.0 */
 export const app = (settings: Settings) =>
   App.layer.pipe(
-    Layer.provide(IpGate.layer),
+    Layer.provide([IpGate.layer, StatusPage.layer]),
     Layer.provide([
       NodeBody.layer,
       Layer.succeed(BodyBounds, { maxBytes: settings.maxBodyBytes, maxDepth: settings.maxJsonDepth }),

@@ -8,6 +8,7 @@ import { Migrator } from "effect/sql"
 import { createBilling } from "../billing/BillingSchema.ts"
 import { createCatalog } from "../catalog/CatalogSchema.ts"
 import { createEvents } from "../events/EventsSchema.ts"
+import { createHealth } from "../health/HealthSchema.ts"
 import { createIdentity } from "../identity/IdentitySchema.ts"
 import { createPlans } from "../identity/PlanSchema.ts"
 import { createSignIn } from "../identity/SignInSchema.ts"
@@ -25,6 +26,7 @@ const run = Migrator.make({})({
     "0006_billing": createBilling,
     "0007_events": createEvents,
     "0012_catalog": createCatalog,
+    "0020_health": createHealth,
     "0008_sign_in": createSignIn
   })
 })

@@ -1,7 +1,7 @@
 /**
  * How every model is at its providers just now, out of real requests, of probes, and of what other replicas found.
  *
- * What is published is a snapshot: taken anew at once when something falls ill or recovers, else every few seconds.
+ * What is published is a snapshot: taken anew at once when something falls ill or recovers, else at most every few seconds.
  *
  * @since 0.1.0
  */
@@ -135,9 +135,11 @@ const make = Effect.gen(function* () {
   const listeners: Array<(observed: Observed) => void> = []
   let published = { states: new Map<string, HealthState>(), providers: new Map<string, HealthState>() }
   let snapshot = nothing
+  let publishedAt = Number.NEGATIVE_INFINITY
 
-  const publish = (): void => {
-    const next = take(tracks, clock.currentTimeMillisUnsafe())
+  const publish = (now: number): void => {
+    publishedAt = now
+    const next = take(tracks, now)
     if (isSame(next.states, published.states) && isSame(next.providers, published.providers)) return
     published = next
     snapshot = {
@@ -155,7 +157,7 @@ const make = Effect.gen(function* () {
     whole.observe(at, error === null)
     const state = entry.track.observe(at, error === null)
     const shown = published.states.get(`${provider} ${model}`) ?? "healthy"
-    if (shown !== state || (published.providers.get(provider) ?? "healthy") !== (whole.read(at) ?? "healthy")) publish()
+    if (shown !== state || (published.providers.get(provider) ?? "healthy") !== (whole.read(at) ?? "healthy")) publish(at)
     for (const listener of listeners) listener({ ...observation, state })
   }
 
@@ -167,15 +169,17 @@ const make = Effect.gen(function* () {
       observe({ provider, model, latencyMs, at: outcome.endedAt, error: went === "success" ? null : attempt.error, isProbe: false })
     }
   })
-  yield* Effect.forkScoped(Effect.forever(Effect.andThen(Effect.sleep(PUBLISH_EVERY), Effect.sync(publish))))
-
   return HealthBoard.of({
     observe,
     hear: (states) => {
       for (const { at, model, provider, state } of states) tracks.model(provider, model).track.hear(at, state)
-      publish()
+      publish(clock.currentTimeMillisUnsafe())
     },
-    snapshot: () => snapshot,
+    snapshot: () => {
+      const now = clock.currentTimeMillisUnsafe()
+      if (now - publishedAt >= PUBLISH_EVERY) publish(now)
+      return snapshot
+    },
     calledAt: (provider, model) => tracks.models.get(`${provider} ${model}`)?.calledAt ?? null,
     subscribe: (listener) => {
       listeners.push(listener)

@@ -15,6 +15,7 @@ import { CatalogApi } from "./CatalogApi.ts"
 import { InferenceApi } from "./InferenceApi.ts"
 import { KeysApi } from "./KeysApi.ts"
 import { PlanApi } from "./PlanApi.ts"
+import { StatusApi } from "./StatusApi.ts"
 import { UsageApi } from "./UsageApi.ts"
 import { WebhookApi } from "./WebhookApi.ts"
 
@@ -78,5 +79,18 @@ const Operations = HttpApiGroup.make("operations").add(
 
 /** @category models @since 0.1.0 */
 export const Api = HttpApi.make("sluice")
-  .add(InferenceApi, CatalogApi, AuthApi, Account, KeysApi, Operator, AdministrationApi, Operations, UsageApi, WebhookApi, PlanApi)
+  .add(
+    InferenceApi,
+    CatalogApi,
+    AuthApi,
+    Account,
+    KeysApi,
+    Operator,
+    AdministrationApi,
+    Operations,
+    StatusApi,
+    UsageApi,
+    WebhookApi,
+    PlanApi
+  )
   .annotateMerge(OpenApi.annotations({ title: "Sluice", description: "An AI inference gateway: one key, every model, one bill." }))

@@ -26,6 +26,7 @@ import * as OperatorRoutes from "./OperatorRoutes.ts"
 import * as PlanRoutes from "./PlanRoutes.ts"
 import { clientRequestId, type RequestIds, TrustedProxies } from "./RequestContext.ts"
 import * as RequestWatch from "./RequestWatch.ts"
+import * as StatusRoutes from "./StatusRoutes.ts"
 import * as UsageRoutes from "./UsageRoutes.ts"
 import * as WebhookRoutes from "./WebhookRoutes.ts"
 
@@ -42,6 +43,7 @@ export const routes = Layer.mergeAll(
       OperatorRoutes.layer,
       OperationsRoutes.layer,
       PlanRoutes.layer,
+      StatusRoutes.layer,
       UsageRoutes.layer,
       WebhookRoutes.layer
     ])
