@@ -4,6 +4,7 @@
  *
  * @since 0.1.0
  */
+import { randomUUID } from "node:crypto"
 import { Duration, Effect, Exit, Layer, Logger, Option, Redacted, Tracer } from "effect"
 import { FetchHttpClient, HttpMiddleware } from "effect/http"
 import { OtlpExporter, OtlpLogger, OtlpMetrics, OtlpSerialization, OtlpTracer } from "effect/observability"
@@ -53,7 +54,12 @@ const client = FetchHttpClient.layer.pipe(Layer.provide(Layer.succeed(FetchHttpC
 const otlp = (settings: OtlpSettings, version: string) => {
   const to = (signal: string) => `${settings.endpoint.replace(/\/+$/, "")}/v1/${signal}`
   const common = {
-    resource: { ...(settings.serviceName === null ? {} : { serviceName: settings.serviceName }), serviceVersion: version },
+    resource: {
+      ...(settings.serviceName === null ? {} : { serviceName: settings.serviceName }),
+      serviceVersion: version,
+      // Several processes count side by side: their series must not be taken for one another.
+      attributes: { "service.instance.id": randomUUID() }
+    },
     headers: Object.fromEntries(Object.entries(settings.headers).map(([name, value]) => [name, Redacted.value(value)])),
     shutdownTimeout: Duration.seconds(3)
   }

@@ -129,7 +129,8 @@ const reasonOf = (end: Finished): string => {
 
 const userStatus = (caller: Caller): string => (caller.isAnonymous ? "anonymous" : caller.trialEndsAt !== null ? "trial" : "customer")
 
-const usd = (amount: Money.Money): number => Number(Money.toUsd(amount))
+/** As exact as a counter can be; amounts are picodollars. */
+const usd = (amount: Money.Money): number => Number(amount) / 1e12
 
 /** Counts one end; only canonical ids become labels, so callers cannot grow the series. @category constructors @since 0.1.0 */
 export const make: Effect.Effect<(end: Finished) => void> = Effect.map(Effect.context<never>(), (context: Context.Context<never>) => {
