@@ -37,6 +37,7 @@ import * as SignalWatch from "../src/health/SignalWatch.ts"
 import { UptimeReports } from "../src/health/UptimeReports.ts"
 import { AnonymousInference } from "../src/http/Access.ts"
 import { App } from "../src/http/App.ts"
+import { HealthReport } from "../src/http/HealthReport.ts"
 import { IpGate } from "../src/http/IpGate.ts"
 import { OperationsOptions } from "../src/http/OperationsRoutes.ts"
 import { BodyBounds } from "../src/http/RequestBody.ts"
@@ -199,7 +200,7 @@ export const services = (settings: Settings, secrets: Secrets, ledgerOptions: Co
 /** The HTTP app over the services. @category layers @since 0.1.0 */
 export const app = (settings: Settings) =>
   App.layer.pipe(
-    Layer.provide([IpGate.layer, StatusPage.layer]),
+    Layer.provide([IpGate.layer, StatusPage.layer, HealthReport.layer]),
     Layer.provide([
       NodeBody.layer,
       Layer.succeed(BodyBounds, { maxBytes: settings.maxBodyBytes, maxDepth: settings.maxJsonDepth }),

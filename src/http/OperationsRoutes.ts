@@ -6,17 +6,15 @@
 import { Clock, Context, Effect, type Redacted } from "effect"
 import { type HttpServerRequest, HttpServerResponse } from "effect/http"
 import { HttpApiBuilder } from "effect/http-api"
-import { SqlClient } from "effect/sql"
 import { StripeInbox } from "../billing/StripeInbox.ts"
 import { Lifecycle } from "../health/Lifecycle.ts"
 import { KeyHasher } from "../identity/KeyHasher.ts"
-import { CounterStore } from "../limits/CounterStore.ts"
-import { Breakers } from "../providers/Breakers.ts"
 import { Siblings } from "../replicas/Siblings.ts"
 import * as Exposition from "../telemetry/Exposition.ts"
 import { Api } from "./Api.ts"
 import * as ApiError from "./ApiError.ts"
 import { handled, json } from "./Handled.ts"
+import { HealthReport } from "./HealthReport.ts"
 import { readText } from "./RequestBody.ts"
 import { credential } from "./RequestContext.ts"
 
@@ -37,9 +35,7 @@ export const layer = HttpApiBuilder.group(
   Api,
   "operations",
   Effect.fnUntraced(function* (handlers) {
-    const sql = yield* SqlClient.SqlClient
-    const breakers = yield* Breakers
-    const counters = yield* CounterStore
+    const report = yield* HealthReport
     const lifecycle = yield* Lifecycle
     const hasher = yield* KeyHasher
     const options = yield* OperationsOptions
@@ -58,17 +54,9 @@ export const layer = HttpApiBuilder.group(
       )
 
     const health = Effect.gen(function* () {
-      const database = yield* Effect.match(sql`SELECT 1`, { onFailure: () => "down" as const, onSuccess: () => "operational" as const })
-      const open = (yield* breakers.states).filter((breaker) => breaker.state !== "closed").map((breaker) => breaker.provider)
-      // Away: limits hold for each process alone.
-      const sharedCounters = counters.isAway() ? "down" : "operational"
-      const now = yield* Clock.currentTimeMillis
-      return json({
-        status: database === "operational" && !counters.isAway() && open.length === 0 ? "operational" : "degraded",
-        version: options.version,
-        timestamp: new Date(now).toISOString(),
-        components: { database, counters: sharedCounters, providers: open.length === 0 ? "operational" : "degraded", open_circuits: open }
-      })
+      const { components, status } = yield* report.report
+      const timestamp = new Date(yield* Clock.currentTimeMillis).toISOString()
+      return json({ status, version: options.version, timestamp, components })
     })
 
     return handlers

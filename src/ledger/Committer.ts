@@ -8,7 +8,7 @@ import { Clock, Deferred, Effect, Fiber, Latch, Metric, Schedule, type Scope } f
 import { isDataError, messageOf } from "../database/Failures.ts"
 import * as Batch from "./Batch.ts"
 import type { Journal, Journals } from "./Journal.ts"
-import { Keeper } from "./Keeper.ts"
+import { Keeper, type LedgerStanding } from "./Keeper.ts"
 import { type HoldAnswer, Lease, type Waiter } from "./Lease.ts"
 import type { LeaseTotals, LedgerBook } from "./LedgerBook.ts"
 import * as Reclaim from "./Reclaim.ts"
@@ -139,6 +139,10 @@ export class Committer {
   /** By how much what an account spent and holds today passes a cap. */
   beyondCap(account: string, cap: bigint): bigint {
     return this.leases.get(account)?.beyondCap(cap, this.now()) ?? 0n
+  }
+
+  get standing(): LedgerStanding {
+    return this.keeper.standing(this.queue.length + this.sending.length, this.inTime())
   }
 
   get nodeNumber(): string {

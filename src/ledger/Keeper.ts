@@ -29,11 +29,24 @@ const quarantined = Metric.counter("sluice_ledger_quarantined_total", {
   incremental: true
 })
 
+/** How this process's ledger stands with the database. @category models @since 0.1.0 */
+export interface LedgerStanding {
+  /** Ends that the database does not have yet. */
+  readonly pending: number
+  /** Those of them that the journal keeps, and those that nothing does but memory, though their callers were told. */
+  readonly journaled: number
+  readonly unsecured: number
+  /** Whether the database was heard of lately enough for leases to hold. */
+  readonly inTime: boolean
+}
+
 /** @category models @since 0.1.0 */
 export class Keeper {
   private readonly journal: Journal | null
   /** Requests whose end is in the journal and not yet in the database. */
   private readonly inJournal = new Set<string>()
+  /** Requests whose end was told though it is kept nowhere. */
+  private readonly nowhere = new Set<string>()
   /** What was written lately, oldest first. */
   private readonly recent: Array<{ readonly at: number; readonly settled: PendingSettle }> = []
 
@@ -46,12 +59,24 @@ export class Keeper {
     return Effect.suspend(() => {
       const fresh = settles.filter((settled) => !this.inJournal.has(settled.row.rid))
       if (fresh.length === 0) return Effect.void
-      if (this.journal === null) return Metric.update(unsecured, fresh.length)
+      if (this.journal === null) return this.tellUnsecured(fresh)
       for (const settled of fresh) this.inJournal.add(settled.row.rid)
       return Effect.flatMap(this.journal.append(fresh.map((settled) => settled.row)), (kept) =>
-        Metric.update(kept ? journaled : unsecured, fresh.length)
+        kept ? Metric.update(journaled, fresh.length) : this.tellUnsecured(fresh)
       )
     })
+  }
+
+  standing(pending: number, inTime: boolean): LedgerStanding {
+    return { pending, journaled: this.inJournal.size - this.nowhere.size, unsecured: this.nowhere.size, inTime }
+  }
+
+  private tellUnsecured(settles: ReadonlyArray<PendingSettle>): Effect.Effect<void> {
+    for (const { row } of settles) {
+      this.nowhere.add(row.rid)
+      this.inJournal.add(row.rid)
+    }
+    return Metric.update(unsecured, settles.length)
   }
 
   /** Keeps what has waited since `due`, and tells who waits for it that it is safe. */
@@ -81,9 +106,12 @@ export class Keeper {
     let old = Math.max(0, this.recent.length - RESEND_MAX)
     while (old < this.recent.length && (this.recent[old]?.at ?? now) < now - RESEND_WINDOW) old++
     if (old > 0) this.recent.splice(0, old)
-    if (this.journal === null || this.inJournal.size === 0) return Effect.void
-    for (const settled of settles) this.inJournal.delete(settled.row.rid)
-    return this.inJournal.size === 0 ? this.journal.clear : Effect.void
+    if (this.inJournal.size === 0) return Effect.void
+    for (const settled of settles) {
+      this.inJournal.delete(settled.row.rid)
+      this.nowhere.delete(settled.row.rid)
+    }
+    return this.journal !== null && this.inJournal.size === 0 ? this.journal.clear : Effect.void
   }
 
   /** What the database may have forgotten, to be settled again on no lease. */

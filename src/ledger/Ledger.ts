@@ -21,6 +21,7 @@ import * as MoneyValue from "../../schemas/Money.ts"
 import type { Usage } from "../../schemas/Usage.ts"
 import { messageOf } from "../database/Failures.ts"
 import { type Committer, type CommitterOptions, make as makeCommitter } from "./Committer.ts"
+import type { LedgerStanding } from "./Keeper.ts"
 import * as LedgerBook from "./LedgerBook.ts"
 import * as LedgerReads from "./LedgerReads.ts"
 import { encodePricing } from "./Pricing.ts"
@@ -101,6 +102,8 @@ export class Ledger extends Context.Service<
     ) => Effect.Effect<{ readonly data: ReadonlyArray<LedgerEntry>; readonly next: string | null }, LedgerError>
     /** The number of this process in the book, changed when it has to start anew. */
     readonly node: () => string
+    /** How this process stands with the database; asks nobody. */
+    readonly standing: Effect.Effect<LedgerStanding>
     /** Proves the invariants over the whole database. */
     readonly check: Effect.Effect<LedgerCheck, LedgerError>
   }
@@ -212,5 +215,6 @@ const make = (
     return { data, next: rows.length > page.limit ? (data.at(-1)?.id ?? null) : null }
   }),
   node: () => committer.nodeNumber,
+  standing: Effect.sync(() => committer.standing),
   check: Effect.mapError(reads.check, fromDatabase)
 })
