@@ -45,11 +45,11 @@ const Intent = Schema.Struct({
 const Charge = Schema.Struct({ id: Schema.String, payment_intent: Schema.optionalKey(Id), amount_refunded: Cents, currency: Schema.String })
 const Subscription = Schema.Struct({ id: Schema.String, status: Schema.String, metadata: Metadata })
 
-/** The part of an event that every type has; `created` is Unix seconds. @category schemas @since 0.1.0 */
+/** The part of an event that every type has; `created` is Unix seconds, and taken for the oldest where it is missing. @category schemas @since 0.1.0 */
 export const PaymentEvent = Schema.Struct({
   id: Schema.String.check(Schema.isMinLength(1), Schema.isMaxLength(255)),
   type: Schema.String.check(Schema.isMaxLength(255)),
-  created: Schema.Finite,
+  created: Schema.optionalKey(Schema.NullOr(Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 253_402_300_799 })))),
   data: Schema.Struct({ object: Schema.Record(Schema.String, Schema.Unknown) })
 })
 export type PaymentEvent = typeof PaymentEvent.Type

@@ -60,7 +60,7 @@ const make = Effect.gen(function* () {
       if (signature === null) return yield* new BadSignature({ message: "there is no signature" })
       yield* signatures.verify(body, signature)
       const event = yield* decodeEvent(body)
-      const row = [event.id, event.type, subjectOf(event), body, new Date(event.created * 1_000).toISOString()] as const
+      const row = [event.id, event.type, subjectOf(event), body, new Date((event.created ?? 0) * 1_000).toISOString()] as const
       yield* Effect.mapError(
         sql`INSERT INTO stripe_events (id, type, subject, payload, made_at)
           VALUES (${row[0]}, ${row[1]}, ${row[2]}, ${row[3]}, ${row[4]}::text::timestamptz) ON CONFLICT (id) DO NOTHING`,

@@ -114,6 +114,16 @@ describe("the Stripe webhook", () => {
     }
   })
 
+  it("takes an event that does not say when it was made", async () => {
+    const user = await newUser()
+    for (const [index, created] of [undefined, null].entries()) {
+      const undated = { ...session(user.id, `pi_undated${index}`, 1_000), created }
+      assert.strictEqual(await send(server, undated), 200)
+      await settled(undated.id)
+    }
+    assert.strictEqual(await purchased(user.key), "25.00")
+  })
+
   it("CM-16.5 answers 200 also when the signature is bad or processing fails; a bad one is not applied, a failed one is kept and tried again", async () => {
     const user = await newUser()
     for (const wrong of [{ secret: "whsec_of_somebody_else" }, { signature: "" }, { signature: "t=1,v1=00" }, { signature: "nonsense" }]) {
