@@ -6,9 +6,16 @@
 import { Result } from "effect"
 import { IpNetwork, NetAddress } from "effect/net"
 
+/** The network of IPv4 that a network of v4-mapped addresses stands for. */
+const canonical = (network: IpNetwork.IpNetwork): IpNetwork.IpNetwork => {
+  const address = NetAddress.toCanonical(network.address)
+  if (NetAddress.width(address) === NetAddress.width(network.address) || network.prefixLength < 96) return network
+  return Result.getOrElse(IpNetwork.fromAddress(address, network.prefixLength - 96), () => network)
+}
+
 const networkOf = (text: string): IpNetwork.IpNetwork | null =>
   text.includes("/")
-    ? Result.getOrElse(IpNetwork.fromString(text), () => null)
+    ? Result.getOrElse(Result.map(IpNetwork.fromString(text), canonical), () => null)
     : Result.getOrElse(
         Result.flatMap(NetAddress.ipFromString(text), (address) =>
           IpNetwork.fromAddress(NetAddress.toCanonical(address), NetAddress.width(NetAddress.toCanonical(address)))

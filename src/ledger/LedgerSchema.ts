@@ -75,7 +75,8 @@ const tables = [
   "CREATE INDEX idempotency_expires ON idempotency (expires_at)",
   `CREATE FUNCTION entries_are_final() RETURNS trigger LANGUAGE plpgsql AS $$
     BEGIN RAISE EXCEPTION 'ledger entries are final'; END $$`,
-  "CREATE TRIGGER entries_final BEFORE UPDATE OR DELETE ON entries FOR EACH ROW EXECUTE FUNCTION entries_are_final()"
+  "CREATE TRIGGER entries_final BEFORE UPDATE OR DELETE ON entries FOR EACH ROW EXECUTE FUNCTION entries_are_final()",
+  "CREATE TRIGGER entries_kept BEFORE TRUNCATE ON entries FOR EACH STATEMENT EXECUTE FUNCTION entries_are_final()"
 ]
 
 /** Plans are made while the tables are young and kept: none of them may walk through a table, however few rows it has then. */

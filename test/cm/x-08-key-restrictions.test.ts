@@ -107,6 +107,14 @@ describe("keys", () => {
     for (const ip of ["203.0.113.8", "11.0.0.1", "2001:db9::5"]) {
       assert.deepStrictEqual(await from(ip), { status: 403, code: "IP_RESTRICTED" }, ip)
     }
+    const mapped = await newKey({ ip_allowlist: ["::ffff:203.0.113.0/120"] })
+    for (const [ip, status] of [
+      ["203.0.113.9", 200],
+      ["::ffff:203.0.113.9", 200],
+      ["203.0.114.9", 403]
+    ] as const) {
+      assert.strictEqual((await chat(mapped.key, { "x-forwarded-for": ip })).status, status, ip)
+    }
     const site = await newKey({ domain_allowlist: ["Example.com"] })
     for (const headers of [{ origin: "https://app.example.com" }, { referer: "https://example.com/page" }]) {
       assert.strictEqual((await chat(site.key, headers)).status, 200)

@@ -6,6 +6,7 @@ import { Context, Effect, Exit, Layer, Scope } from "effect"
 import { SqlClient } from "effect/sql"
 import * as Money from "../../schemas/Money.ts"
 import { none } from "../../schemas/Usage.ts"
+import { messageOf } from "../../src/database/Failures.ts"
 import * as Charge from "../../src/ledger/Charge.ts"
 import { type Hold, Ledger } from "../../src/ledger/Ledger.ts"
 import { pricing } from "../support/scripted.ts"
@@ -352,6 +353,17 @@ export const ledgerContract = (name: string, database: Database) =>
           { account: id, invariant: "I3" }
         )
         yield* sql`UPDATE accounts SET purchased = purchased - 1 WHERE id = ${id}`
+      }))
+
+    test("entries are final: they are neither changed, deleted nor emptied", () =>
+      Effect.gen(function* () {
+        const id = yield* account("1")
+        const sql = yield* SqlClient.SqlClient
+        for (const change of ["UPDATE entries SET d_purchased = 5", "DELETE FROM entries", "TRUNCATE entries CASCADE"]) {
+          const tried = yield* Effect.flip(sql.unsafe(change))
+          assert.match(messageOf(tried), /entries are final/)
+        }
+        assert.strictEqual((yield* entries(id)).length, 1)
       }))
 
     test("a charge that nobody ended is settled by its Scope, once", () =>
