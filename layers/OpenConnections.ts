@@ -4,13 +4,13 @@
  * @since 0.1.0
  */
 import type { Server, ServerResponse } from "node:http"
-import type { Socket } from "node:net"
+import { type Socket, Server as TcpServer } from "node:net"
 
 /**
- * Milliseconds that a caller whose stream ended during the stop has to send his next request: he was promised, before the stop,
- * that the connection stays open.
+ * Milliseconds that a caller has to send a request on a connection that was open when the server closed: he may have been about
+ * to, and was promised that it stays open.
  */
-const LINGER = 100
+const LINGER = 250
 
 /** @category models @since 0.1.0 */
 export interface OpenConnections {
@@ -21,44 +21,49 @@ export interface OpenConnections {
 /**
  * Watches a server's connections until it closes.
  *
- * **Gotchas**: Node does not count a connection as idle that was opened and never used, as clients keep them ready.
+ * **Gotchas**: Node would cut idle connections at once, even if a request is on its way on one, and would wait for those that
+ * were opened and never used, as clients keep them ready.
  *
  * @category constructors
  * @since 0.1.0
  */
 export const watch = (server: Server): OpenConnections => {
-  const unused = new Set<Socket>()
-  const running = new Set<ServerResponse>()
+  /** Every connection, with the answers that are under way on it. */
+  const open = new Map<Socket, Set<ServerResponse>>()
   let isLeaving = false
 
+  const endIfIdle = (socket: Socket): void => {
+    if (open.get(socket)?.size === 0) socket.destroySoon()
+  }
   server.on("connection", (socket) => {
-    // One that was waiting to be accepted when the server closed is as unused.
-    if (!server.listening) return void socket.destroy()
-    unused.add(socket)
-    socket.once("close", () => unused.delete(socket))
+    open.set(socket, new Set())
+    socket.once("close", () => open.delete(socket))
   })
   const begin = (socket: Socket, response: ServerResponse): void => {
-    unused.delete(socket)
-    running.add(response)
+    const running = open.get(socket)
+    running?.add(response)
     if (isLeaving) response.shouldKeepAlive = false
     response.on("close", () => {
-      running.delete(response)
-      // A connection that falls idle after the server closed would hold it until it times out.
-      if (!server.listening) setTimeout(() => server.closeIdleConnections(), LINGER)
+      running?.delete(response)
+      // It would hold the stop until it times out.
+      if (!server.listening) setTimeout(endIfIdle, LINGER, socket)
     })
   }
   server.on("request", (request, response) => begin(request.socket, response))
   server.on("checkContinue", (request, response) => begin(request.socket, response))
 
-  const close = server.close.bind(server)
+  const close = TcpServer.prototype.close.bind(server)
   server.close = (done) => {
-    for (const socket of unused) if (socket.bytesRead === 0) socket.destroy()
-    return close(done)
+    setTimeout(() => {
+      for (const socket of open.keys()) endIfIdle(socket)
+    }, LINGER)
+    close(done)
+    return server
   }
   return {
     leave: () => {
       isLeaving = true
-      for (const response of running) response.shouldKeepAlive = false
+      for (const running of open.values()) for (const response of running) response.shouldKeepAlive = false
     }
   }
 }
