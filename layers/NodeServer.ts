@@ -5,7 +5,7 @@
  */
 import { createServer, type Server } from "node:http"
 import { NodeHttpServer } from "@effect/platform-node"
-import { Deferred, Effect, Layer } from "effect"
+import { Data, Deferred, Effect, Layer } from "effect"
 import { HttpServer } from "effect/http"
 import { Lifecycle } from "../src/health/Lifecycle.ts"
 import { App } from "../src/http/App.ts"
@@ -24,6 +24,11 @@ export interface NodeServerOptions {
   /** Ends the wait for running requests before its time. */
   readonly hurry?: Effect.Effect<void>
 }
+
+/** The address is taken, or is not of this machine. @category errors @since 0.1.0 */
+export class CannotListen extends Data.TaggedError("CannotListen")<{ readonly message: string }> {}
+
+const messageOf = (cause: unknown): string => (cause instanceof Error ? cause.message : String(cause))
 
 /** How long the last words of connections that are cut may take. */
 const LAST = 1_000
@@ -68,7 +73,11 @@ export const layer = (options: NodeServerOptions) =>
       const { hurry = Effect.never, shutdownDelayMs, shutdownGraceMs } = options
       const atMost = (effect: Effect.Effect<void>, ms: number) => Effect.raceFirst(effect, Effect.raceFirst(Effect.sleep(ms), hurry))
 
-      const server = yield* NodeHttpServer.make(() => node, { host: options.host, port: options.port, disablePreemptiveShutdown: true })
+      const { host, port } = options
+      const server = yield* Effect.mapError(
+        NodeHttpServer.make(() => node, { host, port, disablePreemptiveShutdown: true }),
+        ({ cause }) => new CannotListen({ message: `The server cannot listen on ${host}, port ${port}: ${messageOf(cause)}` })
+      )
       let closed: Effect.Effect<void> = Effect.void
       // When every request has ended or was cut, and before the server waits for its connections.
       yield* Effect.addFinalizer(() =>

@@ -271,6 +271,8 @@ describe("starting", () => {
     try {
       assert.match(first.output(), /Admin key, shown this once: \S+/)
       assert.match(await startFails(env), /is in use by process/)
+      const taken = { DATA_DIR: `${directory.path}/other`, PORT: new URL(first.url).port }
+      assert.match(await startFails(taken), /cannot listen on 127\.0\.0\.1, port \d+: .*EADDRINUSE/)
     } finally {
       await first.stop("SIGKILL")
     }
