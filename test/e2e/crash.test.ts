@@ -6,7 +6,7 @@
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
 import { inject } from "vitest"
 import { type MockProvider, startMockProvider } from "../../bench/MockProvider.ts"
-import { freshDatabase } from "../support/database.ts"
+import { freshDatabase, runSql } from "../support/database.ts"
 import { pico } from "../support/house.ts"
 import {
   type Customer,
@@ -233,4 +233,36 @@ describe("two replicas on one database", () => {
       for (const directory of directories) directory.remove()
     }
   }, 60_000)
+
+  it("one is killed under load: the other goes on, nothing is lost or charged twice, and what the dead one had leased comes back", async () => {
+    const mock = await startMockProvider()
+    mock.script({ times: 1_000_000, chunks: 3, chunkDelayMs: 3 })
+    const directories = [temporaryDirectory(), temporaryDirectory()]
+    const database = serviceSettings(await freshDatabase(inject("databaseUrl")), inject("redisUrl"))
+    const replicas: Array<RunningServer> = []
+    try {
+      for (const directory of directories) replicas.push(await startServer(settingsOf(mock, { ...database, DATA_DIR: directory.path })))
+      const [victim, other] = replicas
+      if (victim === undefined || other === undefined) return assert.fail("no replica")
+      const customer = await newCustomer(other, { balanceUsd: "20" })
+      const seen: Seen = { ended: [], started: 0 }
+      const stops = [victim, other].map((server) => load(server, customer, seen))
+      await eventually(() => assert.isAbove(seen.ended.length, 100), 20_000)
+      await victim.stop("SIGKILL")
+      const before = seen.ended.length
+      await eventually(() => assert.isAbove(seen.ended.length, before + 100), 20_000)
+      for (const stop of stops) await stop()
+      // The other, of the same host, finds out at its next look.
+      await eventually(async () => {
+        const alive = await runSql(database["DATABASE_URL"] ?? "", "SELECT id FROM ledger_nodes WHERE state = 'live'")
+        assert.strictEqual(alive.length, 1)
+      }, 15_000)
+      await eventually(() => sound(other, customer, seen), 10_000)
+      assert.strictEqual(await other.stop(), 0)
+    } finally {
+      for (const replica of replicas) await replica.stop()
+      await mock.close()
+      for (const directory of directories) directory.remove()
+    }
+  }, 90_000)
 })
