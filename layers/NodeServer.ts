@@ -30,6 +30,9 @@ export class CannotListen extends Data.TaggedError("CannotListen")<{ readonly me
 
 const messageOf = (cause: unknown): string => (cause instanceof Error ? cause.message : String(cause))
 
+/** How long a connection that is idle when the server closes is kept, at most, where nobody has to be gone at once. */
+const LINGER = 250
+
 /** How long the last words of connections that are cut may take. */
 const LAST = 1_000
 
@@ -69,8 +72,8 @@ export const layer = (options: NodeServerOptions) =>
       const app = yield* App
       const lifecycle = yield* Lifecycle
       const node = make()
-      const connections = OpenConnections.watch(node)
       const { hurry = Effect.never, shutdownDelayMs, shutdownGraceMs } = options
+      const connections = OpenConnections.watch(node, Math.min(shutdownDelayMs, LINGER))
       const atMost = (effect: Effect.Effect<void>, ms: number) => Effect.raceFirst(effect, Effect.raceFirst(Effect.sleep(ms), hurry))
 
       const { host, port } = options

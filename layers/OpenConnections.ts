@@ -6,12 +6,6 @@
 import type { Server, ServerResponse } from "node:http"
 import { type Socket, Server as TcpServer } from "node:net"
 
-/**
- * Milliseconds that a caller has to send a request on a connection that was open when the server closed: he may have been about
- * to, and was promised that it stays open.
- */
-const LINGER = 250
-
 /** @category models @since 0.1.0 */
 export interface OpenConnections {
   /** From now on every answer tells its caller that the connection ends with it. */
@@ -19,7 +13,8 @@ export interface OpenConnections {
 }
 
 /**
- * Watches a server's connections until it closes.
+ * Watches a server's connections until it closes. `lingerMs`: how long a caller has to send a request on a connection that was
+ * open when the server closed; he may have been about to, and was promised that it stays open.
  *
  * **Gotchas**: Node would cut idle connections at once, even if a request is on its way on one, and would wait for those that
  * were opened and never used, as clients keep them ready.
@@ -27,7 +22,7 @@ export interface OpenConnections {
  * @category constructors
  * @since 0.1.0
  */
-export const watch = (server: Server): OpenConnections => {
+export const watch = (server: Server, lingerMs: number): OpenConnections => {
   /** Every connection, with the answers that are under way on it. */
   const open = new Map<Socket, Set<ServerResponse>>()
   let isLeaving = false
@@ -46,7 +41,7 @@ export const watch = (server: Server): OpenConnections => {
     response.on("close", () => {
       running?.delete(response)
       // It would hold the stop until it times out.
-      if (!server.listening) setTimeout(endIfIdle, LINGER, socket)
+      if (!server.listening) setTimeout(endIfIdle, lingerMs, socket)
     })
   }
   server.on("request", (request, response) => begin(request.socket, response))
@@ -56,7 +51,7 @@ export const watch = (server: Server): OpenConnections => {
   server.close = (done) => {
     setTimeout(() => {
       for (const socket of open.keys()) endIfIdle(socket)
-    }, LINGER)
+    }, lingerMs)
     close(done)
     return server
   }

@@ -2,6 +2,7 @@
  * Servers taken down and brought up again one after another while a hundred streams run: nobody notices.
  */
 import { spawnSync } from "node:child_process"
+import { Agent, request } from "node:http"
 import { afterAll, assert, beforeAll, describe, inject, it } from "@effect/vitest"
 import { type MockProvider, startMockProvider } from "../../bench/MockProvider.ts"
 import { type Balancer, startBalancer } from "../support/balancer.ts"
@@ -29,32 +30,43 @@ const whole = { usage, headDelayMs: 100 }
 
 /** Callers who ask again and again; what did not end as it should, in words. */
 const load = (url: string, key: string) => {
+  // A connection that is kept may be closed in the moment when it is used: nobody can help that but who tries again.
+  const agent = new Agent({ keepAlive: false })
   const troubles: Array<string> = []
   let isOver = false
   let ended = 0
   let begun = 0
-  const ask = async (stream: boolean): Promise<void> => {
-    try {
-      const response = await fetch(`${url}/v1/chat/completions`, {
-        method: "POST",
-        headers: { authorization: `Bearer ${key}`, "content-type": "application/json" },
-        body: JSON.stringify({
+  const ask = (stream: boolean): Promise<void> =>
+    new Promise((resolve) => {
+      const what = stream ? "stream" : "whole"
+      const failed = (error: Error): void => {
+        troubles.push(`${what} ${error.message}`)
+        resolve()
+      }
+      const headers = { authorization: `Bearer ${key}`, "content-type": "application/json" }
+      const asked = request(`${url}/v1/chat/completions`, { agent, method: "POST", headers }, (answer) => {
+        begun++
+        let text = ""
+        answer.on("data", (bytes: Buffer) => (text += bytes.toString()))
+        answer.once("error", failed)
+        answer.once("end", () => {
+          const isWhole = stream ? text.includes('"finish_reason":"stop"') && text.endsWith("data: [DONE]\n\n") : text.includes('"content"')
+          if (answer.statusCode === 200 && isWhole && !text.includes('"error"')) ended++
+          else troubles.push(`${what} ${answer.statusCode} ${text.slice(-300)}`)
+          resolve()
+        })
+      })
+      asked.once("error", failed)
+      asked.end(
+        JSON.stringify({
           model: "gpt-4o",
           max_tokens: 100,
           stream,
           messages: [{ role: "user", content: "hello" }],
           mock: stream ? streamed : whole
         })
-      })
-      begun++
-      const text = await response.text()
-      const isWhole = stream ? text.includes('"finish_reason":"stop"') && text.endsWith("data: [DONE]\n\n") : text.includes('"content"')
-      if (response.status === 200 && isWhole && !text.includes('"error"')) ended++
-      else troubles.push(`${stream ? "stream" : "whole"} ${response.status} ${text.slice(-300)}`)
-    } catch (error) {
-      troubles.push(`${stream ? "stream" : "whole"} ${String(error)} ${error instanceof Error ? String(error.cause) : ""}`)
-    }
-  }
+      )
+    })
   const caller = async (stream: boolean): Promise<void> => {
     while (!isOver) await ask(stream)
   }
