@@ -71,6 +71,7 @@ import { ProviderAdapters } from "../src/providers/ProviderAdapters.ts"
 import { ProviderRegistry } from "../src/providers/ProviderRegistry.ts"
 import { StructuredAnswers } from "../src/providers/StructuredAnswers.ts"
 import { Balancer } from "../src/routing/Balancer.ts"
+import { ModelTraffic } from "../src/usage/ModelTraffic.ts"
 import { Outcomes } from "../src/usage/Outcomes.ts"
 import { RequestLog } from "../src/usage/RequestLog.ts"
 import { UsageReports } from "../src/usage/UsageReports.ts"
@@ -172,7 +173,7 @@ export const services = (settings: Settings, secrets: Secrets, ledgerOptions: Co
     Layer.provideMerge(VelocityMode.layer)
   )
   const moderation = settings.moderation === null ? Moderation.layerNone : ModerationEndpoint.layer(settings.moderation)
-  const outcomes = Layer.mergeAll(Outcomes.layer, UsageReports.layer).pipe(
+  const outcomes = Layer.mergeAll(Outcomes.layer, UsageReports.layer, ModelTraffic.layer).pipe(
     Layer.provideMerge(RequestLog.layer({ retentionDays: settings.requestLogRetentionDays }))
   )
   const answers = AnswerCache.layer({ byDefault: settings.responseCache, semantic: settings.semanticCache }).pipe(

@@ -32,6 +32,8 @@ export const CatalogApi = HttpApiGroup.make("catalog").add(
     ...json
   }).annotate(OpenApi.Exclude, true),
   HttpApiEndpoint.get("compareModels", "/v1/models/compare", { query: { ids: Schema.optional(Schema.String) }, ...json }),
+  HttpApiEndpoint.get("trendingModels", "/v1/models/trending", { query: PageQuery, success: listOf(Row), error: failures }),
+  HttpApiEndpoint.get("lowLatencyModels", "/v1/models/low-latency", { query: PageQuery, success: listOf(Row), error: failures }),
   HttpApiEndpoint.get("providers", "/v1/providers", { success: listOf(Row), error: failures }),
   HttpApiEndpoint.post("syncCatalog", "/admin/catalog/sync", {
     payload: Schema.UndefinedOr(SyncRequest),

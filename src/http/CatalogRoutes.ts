@@ -19,6 +19,7 @@ import { Api } from "./Api.ts"
 import * as ApiError from "./ApiError.ts"
 import { SyncRequest } from "./CatalogApi.ts"
 import { cursors, decodeBody, handled, json, list, page } from "./Handled.ts"
+import * as ModelViews from "./ModelViews.ts"
 
 /** Models that can be held against each other at once. */
 const MAX_COMPARED = 20
@@ -35,6 +36,7 @@ export const layer = HttpApiBuilder.group(
     const sync = yield* CatalogSync
     const identity = yield* Identity
     const health = yield* PublishedHealth
+    const { quickest, trending } = yield* ModelViews.make
 
     const listing = Effect.fnUntraced(function* (query: Readonly<Record<string, string | undefined>>) {
       const view = query["view"] ?? "unique"
@@ -113,6 +115,8 @@ export const layer = HttpApiBuilder.group(
       .handleRaw("modelByName", ({ params }) => handled(one(params.id)))
       .handleRaw("modelByPath", ({ params }) => handled(one([params.org, params.name, params.more, params["*"]].filter(Boolean).join("/"))))
       .handleRaw("compareModels", ({ query }) => handled(compare(query.ids)))
+      .handleRaw("trendingModels", ({ query }) => handled(trending(query)))
+      .handleRaw("lowLatencyModels", ({ query }) => handled(quickest(query)))
       .handleRaw("providers", () => providers)
       .handleRaw("syncCatalog", ({ request }) => handled(syncNow(request)))
   })

@@ -142,7 +142,8 @@ const report = (sql: SqlClient.SqlClient, log: RequestLog["Service"]) =>
     return { groups: decoded.map((row) => ({ group: nameGroup(query.groupBy, row.names), ...toSums([row]) })), total: toSums(decoded) }
   }, Effect.mapError(fromDatabase))
 
-const fromDatabase = (error: unknown): UsageReportsError =>
+/** @category errors @since 0.1.0 */
+export const fromDatabase = (error: unknown): UsageReportsError =>
   error instanceof UsageReportsError ? error : new UsageReportsError({ reason: "unavailable", message: messageOf(error).slice(0, 300) })
 
 const nameGroup = (groupBy: ReadonlyArray<Grouping>, names: ReadonlyArray<string>) => {

@@ -80,6 +80,41 @@ describe("the catalog over HTTP", () => {
     assert.strictEqual((await get("/v1/models/compare?ids=gpt-4o,nothing")).status, 404)
   })
 
+  it("X-28 the most used and the quickest models, as everybody's calls have it; no key needed, and nobody's name in it", async () => {
+    type Ranked = ModelRow & {
+      readonly trending?: { readonly rank: number; readonly share: number }
+      readonly latency?: { readonly provider: string; readonly p50_ms: number }
+    }
+    const lowLatency = () => get<{ data: ReadonlyArray<Ranked>; next_cursor: string | null }>("/v1/models/low-latency")
+    assert.deepStrictEqual((await lowLatency()).body.data, [])
+    const customer = await newCustomer(here.server, { balanceUsd: "10" })
+    const ask = (model: string) =>
+      jsonCall(here.server.url, customer.key, "POST", "/v1/chat/completions", {
+        model,
+        max_tokens: 5,
+        messages: [{ role: "user", content: "hello" }]
+      })
+    // The mock waits before each answer of the one.
+    here.mock.script({ times: 4, headDelayMs: 200 })
+    for (let i = 0; i < 4; i++) assert.strictEqual((await ask("openai/gpt-4o")).status, 200)
+    for (let i = 0; i < 3; i++) assert.strictEqual((await ask("openai/gpt-4o-mini")).status, 200)
+    const trending = await get<{ data: ReadonlyArray<Ranked>; next_cursor: string | null }>("/v1/models/trending?limit=1")
+    assert.strictEqual(trending.status, 200)
+    assert.deepStrictEqual([trending.body.data.map((row) => row.id), trending.body.next_cursor], [["openai/gpt-4o"], "1"])
+    assert.deepInclude(trending.body.data[0]?.trending, { rank: 1, share: 0.571 })
+    assert.isNotEmpty(trending.body.data[0]?.providers)
+    const next = await get<{ data: ReadonlyArray<Ranked>; next_cursor: string | null }>("/v1/models/trending?limit=5&cursor=1")
+    assert.deepStrictEqual([next.body.data.map((row) => row.id), next.body.next_cursor], [["openai/gpt-4o-mini"], null])
+    const quickest = (await lowLatency()).body.data
+    assert.deepStrictEqual(
+      quickest.map((row) => row.id),
+      ["openai/gpt-4o-mini", "openai/gpt-4o"]
+    )
+    assert.strictEqual(quickest[0]?.latency?.provider, "openai")
+    assert.isAtLeast(quickest[1]?.latency?.p50_ms ?? 0, 190)
+    for (const view of ["trending", "low-latency"]) assert.strictEqual((await get(`/v1/models/${view}?limit=0`)).status, 400)
+  })
+
   it("CM-9.3.1 asking for the catalog asks no provider", async () => {
     const before = here.mock.calls().length
     for (const path of ["/v1/models", "/v1/models?view=all", "/v1/models?q=gpt", "/v1/models/openai/gpt-4o", "/v1/providers"])

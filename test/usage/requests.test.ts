@@ -10,6 +10,7 @@ import * as Postgres from "../../layers/Postgres.ts"
 import * as Money from "../../schemas/Money.ts"
 import * as Migrations from "../../src/database/Migrations.ts"
 import { bucketOf, merge, percentiles } from "../../src/usage/Histogram.ts"
+import { ModelTraffic } from "../../src/usage/ModelTraffic.ts"
 import { make as makeBook, type RequestRecord } from "../../src/usage/RequestBook.ts"
 import { forgetOld, RequestLog } from "../../src/usage/RequestLog.ts"
 import { UsageReports } from "../../src/usage/UsageReports.ts"
@@ -48,11 +49,38 @@ const record = (account: string, startedAt: number, more: Partial<RequestRecord>
   ...more
 })
 
-const services = UsageReports.layer.pipe(Layer.provideMerge(RequestLog.layer({ retentionDays: 30 })))
+const services = Layer.mergeAll(UsageReports.layer, ModelTraffic.layer).pipe(Layer.provideMerge(RequestLog.layer({ retentionDays: 30 })))
 const page = { limit: 100, cursor: null }
 
 const contract = (name: string, database: Layer.Layer<SqlClient.SqlClient, unknown>) =>
   shared(services.pipe(Layer.provideMerge(database)), { excludeTestServices: true, timeout: 60_000 })(`requests on ${name}`, (it) => {
+    it.effect("X-28 what everybody used in the latest day and the day before: by model, answered requests only, the most used first", () =>
+      Effect.gen(function* () {
+        const log = yield* RequestLog
+        const traffic = yield* ModelTraffic
+        const now = Date.now()
+        const many = (count: number, model: string | null, at: number, more: Partial<RequestRecord> = {}) =>
+          Effect.forEach(Array.from({ length: count }), (_, i) => log.record(record(`traffic-${i % 2}`, at, { model, ...more })))
+        yield* many(3, "traffic/a", now)
+        yield* many(2, "traffic/b", now)
+        yield* many(5, "traffic/b", now - DAY)
+        yield* many(9, "traffic/old", now - 3 * DAY)
+        yield* many(9, "traffic/failed", now, { status: 502, outcome: "refunded" })
+        yield* many(9, null, now)
+        const seen = (yield* traffic.latest).filter(({ model }) => model.startsWith("traffic/"))
+        assert.deepStrictEqual(seen, [
+          { model: "traffic/a", requests: 3, before: 0 },
+          { model: "traffic/b", requests: 2, before: 5 }
+        ])
+        yield* many(9, "traffic/b", now)
+        assert.deepStrictEqual(
+          (yield* traffic.latest).filter(({ model }) => model.startsWith("traffic/")),
+          seen,
+          "kept for a while"
+        )
+      })
+    )
+
     it.effect("rows come back as they were, newest first, page by page, narrowed by what is asked", () =>
       Effect.gen(function* () {
         const log = yield* RequestLog
