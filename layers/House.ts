@@ -10,6 +10,7 @@ import { Purchases } from "../src/billing/Purchases.ts"
 import { StripeInbox } from "../src/billing/StripeInbox.ts"
 import { AnswerCache } from "../src/caches/AnswerCache.ts"
 import { Embedder } from "../src/caches/Embedder.ts"
+import { ExternalCache } from "../src/caches/ExternalCache.ts"
 import { ResponseCache } from "../src/caches/ResponseCache.ts"
 import { SemanticCache } from "../src/caches/SemanticCache.ts"
 import { Catalog } from "../src/catalog/Catalog.ts"
@@ -75,6 +76,7 @@ import { ModelTraffic } from "../src/usage/ModelTraffic.ts"
 import { Outcomes } from "../src/usage/Outcomes.ts"
 import { RequestLog } from "../src/usage/RequestLog.ts"
 import { UsageReports } from "../src/usage/UsageReports.ts"
+import * as ExternalCacheEndpoint from "./ExternalCacheEndpoint.ts"
 import * as GoogleTokens from "./GoogleTokens.ts"
 import * as JoseIdentityTokens from "./JoseIdentityTokens.ts"
 import * as MailChecker from "./MailChecker.ts"
@@ -177,6 +179,11 @@ export const services = (settings: Settings, secrets: Secrets, ledgerOptions: Co
     Layer.provideMerge(RequestLog.layer({ retentionDays: settings.requestLogRetentionDays }))
   )
   const answers = AnswerCache.layer({ byDefault: settings.responseCache, semantic: settings.semanticCache }).pipe(
+    Layer.provide(
+      settings.externalCache === null
+        ? ExternalCache.layerNone
+        : ExternalCache.layer(ExternalCacheEndpoint.make(settings.externalCache, secrets.keyHashSecret))
+    ),
     Layer.provide([ResponseCache.layer, SemanticCache.layer.pipe(Layer.provide(Embedder.layerHashed))])
   )
   const sync = CatalogSync.layer({ everyMs: settings.catalogSyncMs, firstAfterMs: FIRST_SYNC, shipped }).pipe(

@@ -13,6 +13,12 @@ import type { ProviderSettings } from "../src/providers/ProviderRegistry.ts"
 import { oneOf, raw, refuse, SettingError, secret, text, url, whole } from "./SettingReaders.ts"
 import { readTelemetry, type TelemetrySettings } from "./TelemetrySettings.ts"
 
+/** A cache behind HTTP: `GET` and `PUT` of what stands under a key, which is put after the URL. @category models @since 0.1.0 */
+export interface ExternalCacheSettings {
+  readonly url: string
+  readonly apiKey: Redacted.Redacted | null
+}
+
 /** An endpoint like OpenAI's `/v1/moderations`. @category models @since 0.1.0 */
 export interface ModerationSettings {
   readonly url: string
@@ -51,6 +57,8 @@ export interface Settings {
   readonly responseCache: boolean
   /** Whether the response cache also answers words that mean the same. */
   readonly semanticCache: boolean
+  /** A cache of answers that somebody else runs, for who asks for it; null: none. */
+  readonly externalCache: ExternalCacheSettings | null
   readonly trustProxy: number
   /** Requests a minute that an address may send without a valid key; null: no limit. */
   readonly ipLimitPerMinute: number | null
@@ -116,6 +124,11 @@ const moderation = Effect.gen(function* () {
     model: yield* raw("MODERATION_MODEL"),
     timeoutMs: yield* whole("MODERATION_TIMEOUT_MS", 5_000, 1, 60_000)
   }
+})
+
+const externalCache = Effect.gen(function* () {
+  const endpoint = yield* url("EXTERNAL_CACHE_URL", ["http:", "https:"])
+  return endpoint === null ? null : { url: endpoint, apiKey: yield* secret("EXTERNAL_CACHE_API_KEY") }
 })
 
 /** A number, or `auto` for one on each core; the embedded database lives in one process. */
@@ -265,6 +278,7 @@ export const readForTools = Effect.fnUntraced(function* (
     catalogSyncMs: yield* whole("CATALOG_SYNC_INTERVAL_MS", 21_600_000, 0, 604_800_000),
     responseCache: (yield* oneOf("RESPONSE_CACHE", "off", ["on", "off"])) === "on",
     semanticCache: (yield* oneOf("SEMANTIC_CACHE", "off", ["on", "off"])) === "on",
+    externalCache: yield* externalCache,
     trustProxy: yield* trustProxy,
     ipLimitPerMinute: yield* limit("IP_LIMIT_PER_MINUTE", 300),
     anonymousInference: yield* anonymousInference,

@@ -34,8 +34,8 @@ export const User = Schema.Struct({
 }).annotate({ identifier: "User" })
 export type User = typeof User.Type
 
-/** What a key says about the response cache. @category schemas @since 0.1.0 */
-export const CacheMode = Schema.Literals(["on", "off"])
+/** What a key says about the response cache; `external`: also the one that somebody else runs, where there is one. @category schemas @since 0.1.0 */
+export const CacheMode = Schema.Literals(["on", "off", "external"])
 export type CacheMode = typeof CacheMode.Type
 
 /** A key as the API lists it; the plain key is shown only once, at creation. @category schemas @since 0.1.0 */

@@ -238,8 +238,9 @@ const hold = Effect.fnUntraced(function* (line: Line, run: Run, candidates: Arr.
 /** What the caches have of a request; null when they were not asked. */
 const lookUp = (line: Line, run: Run, candidates: Arr.NonEmptyReadonlyArray<Candidate>) => {
   const { cache, caller, request } = run.call
-  if (!line.cache.isWanted({ request: cache ?? null, key: caller.cache }, request.operation)) return Effect.succeed(null)
-  return line.cache.lookup({ accountId: caller.accountId, request, models: modelsOf(candidates) })
+  const wishes = { request: cache ?? null, key: caller.cache }
+  if (!line.cache.isWanted(wishes, request.operation)) return Effect.succeed(null)
+  return line.cache.lookup({ accountId: caller.accountId, request, models: modelsOf(candidates) }, line.cache.isExternal(wishes))
 }
 
 /** Gives a kept answer, which costs nothing. */

@@ -1,6 +1,6 @@
 /**
  * Whether a request may be answered from a cache, and from which: first one that means the same, then the very same, then
- * the provider. Nothing that fails here keeps a request from its answer.
+ * one that somebody else keeps, then the provider. Nothing that fails here keeps a request from its answer.
  *
  * @since 0.1.0
  */
@@ -11,6 +11,7 @@ import type { InferenceEvent, InferenceRequest, Operation } from "../../schemas/
 import type { Candidate } from "../../schemas/Model.ts"
 import { type CachedAnswer, isWhole } from "./CachedAnswer.ts"
 import { type CacheFacts, exactKey, scopeAndText } from "./CacheKey.ts"
+import { ExternalCache } from "./ExternalCache.ts"
 import { type Lookup, ResponseCache } from "./ResponseCache.ts"
 import { type Asked, SemanticCache } from "./SemanticCache.ts"
 
@@ -34,8 +35,10 @@ export class AnswerCache extends Context.Service<
   {
     /** Whether a request asks for the cache, and may: an `off` of anybody wins, and recordings are not compared. */
     readonly isWanted: (wishes: CacheWishes, operation: Operation) => boolean
+    /** Whether the cache that somebody else runs may be asked too: only who says so himself, the request before its key. */
+    readonly isExternal: (wishes: CacheWishes) => boolean
     /** Looks a request up. What a `Miss` leads is abandoned with the Scope, unless it was stored. */
-    readonly lookup: (facts: CacheFacts) => Effect.Effect<Lookup, never, Scope.Scope>
+    readonly lookup: (facts: CacheFacts, external?: boolean) => Effect.Effect<Lookup, never, Scope.Scope>
   }
 >()("sluice/caches/AnswerCache") {
   static readonly layer = (options: AnswerCacheOptions) => Layer.effect(this, make(options))
@@ -51,6 +54,7 @@ const nothing: Lookup = { _tag: "Miss", store: () => Effect.void, abandon: Effec
 const make = Effect.fnUntraced(function* (options: AnswerCacheOptions) {
   const exact = yield* ResponseCache
   const semantic = yield* SemanticCache
+  const others = yield* ExternalCache
   const digest = yield* Digest.Digest
 
   const careful = <A, E>(effect: Effect.Effect<A, E>, otherwise: A): Effect.Effect<A> =>
@@ -69,7 +73,7 @@ const make = Effect.fnUntraced(function* (options: AnswerCacheOptions) {
     return answer
   })
 
-  const lookup = Effect.fnUntraced(function* (facts: CacheFacts): Effect.fn.Return<Lookup, never, Scope.Scope> {
+  const lookup = Effect.fnUntraced(function* (facts: CacheFacts, external = false): Effect.fn.Return<Lookup, never, Scope.Scope> {
     const asked = yield* careful(question(facts), null)
     const alike = asked === null ? null : yield* careful(similar(asked), null)
     if (alike !== null) return { _tag: "Hit", answer: alike }
@@ -80,17 +84,25 @@ const make = Effect.fnUntraced(function* (options: AnswerCacheOptions) {
     yield* careful(count(found._tag === "Hit" ? hits : misses, "response"), undefined)
     if (found._tag === "Hit") return found
     yield* Scope.addFinalizer(yield* Effect.scope, careful(found.abandon, undefined))
-    const store = (answer: CachedAnswer) =>
+    const keepHere = (answer: CachedAnswer) =>
       Effect.andThen(
         careful(found.store(answer), undefined),
         asked === null ? Effect.void : careful(semantic.store(asked, answer), undefined)
       )
+    if (!external) return { _tag: "Miss", store: keepHere, abandon: found.abandon }
+    const theirs = yield* careful(others.find(key, facts.request.choices), null)
+    if (theirs !== null) {
+      yield* keepHere(theirs)
+      return { _tag: "Hit", answer: theirs }
+    }
+    const store = (answer: CachedAnswer) => Effect.andThen(keepHere(answer), careful(others.store(key, answer), undefined))
     return { _tag: "Miss", store, abandon: found.abandon }
   })
 
   return AnswerCache.of({
     isWanted: ({ key, request }, operation) =>
-      operation !== "transcription" && request !== "off" && key !== "off" && (request === "on" || key === "on" || options.byDefault),
+      operation !== "transcription" && request !== "off" && key !== "off" && (request !== null || key !== null || options.byDefault),
+    isExternal: ({ key, request }) => (request ?? key) === "external",
     lookup
   })
 })

@@ -28,5 +28,5 @@ export const answerHeaders = ({ cache, candidate, flags, routing }: GatewayAnswe
 export const cacheWish = (headers: Readonly<Record<string, string | undefined>>): CacheMode | null => {
   if (headers["cache-control"]?.toLowerCase().includes("no-store") === true) return "off"
   const wish = headers["x-sluice-cache"]?.trim().toLowerCase()
-  return wish === "on" || wish === "off" ? wish : null
+  return wish === "on" || wish === "off" || wish === "external" ? wish : null
 }

@@ -40,7 +40,7 @@ const statements = [
     limits jsonb NOT NULL DEFAULT '{}',
     max_requests bigint,
     requests_used bigint NOT NULL DEFAULT 0,
-    cache text CHECK (cache IN ('on', 'off')),
+    cache text CHECK (cache IN ('on', 'off', 'external')),
     guardrails jsonb,
     expires_at timestamptz,
     revoked_at timestamptz,

@@ -12,6 +12,7 @@ import { AnswerCache } from "../../src/caches/AnswerCache.ts"
 import { type CachedAnswer, inPieces, isWhole } from "../../src/caches/CachedAnswer.ts"
 import { type CacheFacts, exactKey } from "../../src/caches/CacheKey.ts"
 import { cosine, Embedder, normalized } from "../../src/caches/Embedder.ts"
+import { ExternalCache } from "../../src/caches/ExternalCache.ts"
 import { ResponseCache } from "../../src/caches/ResponseCache.ts"
 import { SemanticCache } from "../../src/caches/SemanticCache.ts"
 import { makeMemory, SharedStore, SharedStoreError, type Store, withMemory } from "../../src/caches/SharedStore.ts"
@@ -45,7 +46,8 @@ const layerOf = (options: { semantic?: boolean; byDefault?: boolean; store?: Sto
     Layer.provideMerge(ResponseCache.layer),
     Layer.provide([
       SemanticCache.layer.pipe(Layer.provide(options.embedder ?? Embedder.layerHashed)),
-      Layer.succeed(SharedStore, options.store ?? null)
+      Layer.succeed(SharedStore, options.store ?? null),
+      ExternalCache.layerNone
     ]),
     Layer.provideMerge(Digest.layerWebCrypto)
   )
@@ -363,7 +365,7 @@ describe("caches and what stands behind them", () => {
       }
       const broken = Layer.succeed(Digest.Digest, { digest: () => Effect.die("a defect"), digestHex: () => Effect.die("a defect") })
       const cache = AnswerCache.layer({ byDefault: true, semantic: true }).pipe(
-        Layer.provide([ResponseCache.layer, SemanticCache.layer.pipe(Layer.provide(Embedder.layerHashed)), broken])
+        Layer.provide([ResponseCache.layer, SemanticCache.layer.pipe(Layer.provide(Embedder.layerHashed)), ExternalCache.layerNone, broken])
       )
       assert.deepStrictEqual(yield* Effect.provide(ask(facts()), cache, { local: true }), { hit: false, text: "Paris" })
     })
