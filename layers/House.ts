@@ -33,6 +33,8 @@ import { HealthBook } from "../src/health/HealthBook.ts"
 import { HealthReporter } from "../src/health/HealthReporter.ts"
 import { Lifecycle } from "../src/health/Lifecycle.ts"
 import { PassiveHealth } from "../src/health/PassiveHealth.ts"
+import { ProbeBook } from "../src/health/ProbeBook.ts"
+import { Probes } from "../src/health/Probes.ts"
 import * as RoutingHealth from "../src/health/RoutingHealth.ts"
 import * as SignalWatch from "../src/health/SignalWatch.ts"
 import { UptimeReports } from "../src/health/UptimeReports.ts"
@@ -100,6 +102,9 @@ export const VERSION = "0.1.0"
 /** Milliseconds from the start until providers' lists of models are first read. */
 const FIRST_SYNC = 5_000
 
+/** Milliseconds between two looks for models that are due to be probed. */
+const PROBE_EVERY = 30_000
+
 /** Events, and the webhooks that they go to. */
 const events = (settings: Settings, secrets: Secrets) => {
   const webhooks = Layer.unwrap(
@@ -158,11 +163,12 @@ export const services = (settings: Settings, secrets: Secrets, ledgerOptions: Co
   const catalog = Catalog.layer.pipe(Layer.provideMerge(registry))
   const breakers = Breakers.layerShared({ failures: settings.breakerFailures, recoveryMs: settings.breakerRecoveryMs })
   const transport = UndiciTransport.layer({ firstByteTimeoutMs: settings.firstByteTimeoutMs, idleTimeoutMs: settings.idleTimeoutMs })
+  const adapters = ProviderAdapters.layer.pipe(Layer.provide(GoogleTokens.layer), Layer.provide(transport))
   const failover = StructuredAnswers.layer.pipe(
     Layer.provideMerge(Failover.layer),
     Layer.provide(SchemaValidator.layer),
     Layer.provideMerge(breakers),
-    Layer.provide(ProviderAdapters.layer.pipe(Layer.provide(GoogleTokens.layer), Layer.provide(transport))),
+    Layer.provide(adapters),
     Layer.provideMerge(catalog)
   )
   const ledger = Ledger.layer(ledgerOptions)
@@ -189,7 +195,9 @@ export const services = (settings: Settings, secrets: Secrets, ledgerOptions: Co
   const sync = CatalogSync.layer({ everyMs: settings.catalogSyncMs, firstAfterMs: FIRST_SYNC, shipped }).pipe(
     Layer.provide([ProviderLists.layer, transport])
   )
-  const health = Layer.mergeAll(PassiveHealth.layer(), SignalWatch.layer, HealthReporter.layer).pipe(
+  const probes = Probes.layer({ everyMs: settings.healthProbes ? PROBE_EVERY : null, dailyBudget: settings.healthProbeDailyBudget })
+  const health = Layer.mergeAll(PassiveHealth.layer(), SignalWatch.layer, HealthReporter.layer()).pipe(
+    Layer.provideMerge(probes.pipe(Layer.provide([ProbeBook.layer, adapters, transport]))),
     Layer.provideMerge(Layer.mergeAll(HealthBoard.layer, HealthBook.layer, UptimeReports.layer))
   )
   return Gateway.layer.pipe(

@@ -4,8 +4,9 @@
  * @since 0.1.0
  */
 import { availableParallelism } from "node:os"
-import { ConfigProvider, Effect, Redacted, Result } from "effect"
+import { ConfigProvider, Effect, Option, Redacted, Result } from "effect"
 import { IpNetwork } from "effect/net"
+import * as Money from "../schemas/Money.ts"
 import type { ProviderDefinition } from "../schemas/Provider.ts"
 import type { AllowedNetworks } from "../src/events/WebhookTarget.ts"
 import type { TrustedIssuer } from "../src/identity/IdentityTokens.ts"
@@ -53,6 +54,10 @@ export interface Settings {
   readonly ledgerFlushMs: number
   /** Between two reads of a provider's list of models; 0: none but those asked for. */
   readonly catalogSyncMs: number
+  /** Whether models are probed by themselves: that is paid to their providers. */
+  readonly healthProbes: boolean
+  /** The most that probes of one UTC day may cost, in picodollars. */
+  readonly healthProbeDailyBudget: bigint
   /** Whether requests that say nothing of it are answered from the response cache. */
   readonly responseCache: boolean
   /** Whether the response cache also answers words that mean the same. */
@@ -90,6 +95,13 @@ export interface Settings {
 }
 
 const MOST_WORKERS = 128
+
+/** An amount in USD. */
+const amount = Effect.fnUntraced(function* (name: string, fallback: string) {
+  const value = yield* text(name, fallback)
+  const usd = Option.getOrNull(Money.fromUsd(value.trim()))
+  return usd !== null && usd >= 0n ? usd : yield* refuse(name, value, "an amount in USD such as 2.50")
+})
 
 /** `off`, or how many proxies stand in front. */
 const trustProxy = Effect.flatMap(raw("TRUST_PROXY", { kind: "whole", fallback: 0, least: 0, most: 16, orOff: true }), (value) =>
@@ -276,6 +288,8 @@ export const readForTools = Effect.fnUntraced(function* (
     breakerRecoveryMs: yield* whole("BREAKER_RECOVERY_MS", 300_000, 1, 86_400_000),
     ledgerFlushMs: yield* whole("LEDGER_FLUSH_MS", 5, 0, 1_000),
     catalogSyncMs: yield* whole("CATALOG_SYNC_INTERVAL_MS", 21_600_000, 0, 604_800_000),
+    healthProbes: (yield* oneOf("HEALTH_PROBES", "off", ["on", "off"])) === "on",
+    healthProbeDailyBudget: yield* amount("HEALTH_PROBE_DAILY_USD", "1"),
     responseCache: (yield* oneOf("RESPONSE_CACHE", "off", ["on", "off"])) === "on",
     semanticCache: (yield* oneOf("SEMANTIC_CACHE", "off", ["on", "off"])) === "on",
     externalCache: yield* externalCache,

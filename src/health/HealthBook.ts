@@ -16,6 +16,8 @@ export class HealthBookError extends Schema.TaggedError<HealthBookError>()("Heal
 export interface ModelReport {
   readonly provider: string
   readonly model: string
+  /** When the latest of them ended. */
+  readonly at: number
   readonly successes: number
   readonly failures: number
   readonly probes: number
@@ -118,7 +120,7 @@ function make(sql: SqlClient.SqlClient): HealthBook["Service"] {
     report: (now, models, plans) =>
       Effect.mapError(
         Effect.asVoid(
-          sql`SELECT health_report(${iso(now)}::text::timestamptz, ${JSON.stringify(models)}::text::jsonb, ${JSON.stringify(plans)}::text::jsonb)`
+          sql`SELECT health_report(${iso(now)}::text::timestamptz, ${JSON.stringify(models.map((row) => ({ ...row, at: iso(row.at) })))}::text::jsonb, ${JSON.stringify(plans)}::text::jsonb)`
         ),
         failure
       ),

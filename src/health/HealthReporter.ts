@@ -9,6 +9,12 @@ import { HealthBoard, type Observed } from "./HealthBoard.ts"
 import { HealthBook, type HealthBookError, type ModelReport } from "./HealthBook.ts"
 import { KEPT_MS } from "./HealthTrack.ts"
 
+/** @category models @since 0.1.0 */
+export interface HealthReporterOptions {
+  /** Between two looks at what others found, in milliseconds. */
+  readonly refreshMs?: number
+}
+
 /** @category services @since 0.1.0 */
 export class HealthReporter extends Context.Service<
   HealthReporter,
@@ -19,10 +25,7 @@ export class HealthReporter extends Context.Service<
     readonly refresh: Effect.Effect<void, HealthBookError>
   }
 >()("sluice/health/HealthReporter") {
-  static readonly layer = Layer.effect(
-    this,
-    Effect.suspend(() => make)
-  )
+  static readonly layer = (options: HealthReporterOptions = {}) => Layer.effect(this, make(options.refreshMs ?? REFRESH_EVERY))
 }
 
 /** Milliseconds between two reports; the shorter once something fell ill or recovered. */
@@ -44,13 +47,14 @@ class Gathered {
   plans = new Map<string, { plan: string; successes: number; failures: number }>()
 
   add(observed: Observed): void {
-    const { error, latencyMs, model, provider, state } = observed
+    const { at, error, latencyMs, model, provider, state } = observed
     const key = `${provider} ${model}`
-    const fresh = { provider, model, successes: 0, failures: 0, probes: 0, latency_ms: 0, run: 0, state, error: null }
+    const fresh = { provider, model, at, successes: 0, failures: 0, probes: 0, latency_ms: 0, run: 0, state, error: null }
     const report = this.models.get(key) ?? fresh
     if (report === fresh && this.models.size >= WAITING) return
     this.models.set(key, report)
     report.state = state
+    report.at = at
     report.latency_ms += Math.round(latencyMs)
     if (observed.isProbe) report.probes++
     if (error === null) {
@@ -101,7 +105,7 @@ const wentWell = (outcome: Outcome): boolean | null => {
   return isTrouble(outcome) ? false : null
 }
 
-const make = Effect.gen(function* () {
+const make = Effect.fnUntraced(function* (refreshMs: number) {
   const board = yield* HealthBoard
   const book = yield* HealthBook
   const outcomes = yield* Outcomes
@@ -163,7 +167,7 @@ const make = Effect.gen(function* () {
     urgent.closeUnsafe()
   })
   yield* every(pause, flush)
-  yield* every(Effect.sleep(REFRESH_EVERY), refresh)
+  yield* every(Effect.sleep(refreshMs), refresh)
   yield* every(Effect.sleep(SWEEP_EVERY), sweep)
   return HealthReporter.of({ flush, refresh })
 })

@@ -128,11 +128,11 @@ BEGIN
     failures = health_hours.failures + excluded.failures, probes = health_hours.probes + excluded.probes,
     latency_ms = health_hours.latency_ms + excluded.latency_ms;
   FOR r IN SELECT * FROM jsonb_to_recordset(p_rows)
-    AS t (provider text, model text, successes integer, failures integer, run integer, state text, error text) ORDER BY provider, model
+    AS t (provider text, model text, at timestamptz, successes integer, failures integer, run integer, state text, error text) ORDER BY provider, model
   LOOP
     INSERT INTO model_health AS h (provider, model, state, failures, error, seen_at)
-    VALUES (r.provider, r.model, r.state, r.run, r.error, p_now)
-    ON CONFLICT (provider, model) DO UPDATE SET state = r.state, seen_at = p_now, error = coalesce(r.error, h.error),
+    VALUES (r.provider, r.model, r.state, r.run, r.error, r.at)
+    ON CONFLICT (provider, model) DO UPDATE SET state = r.state, seen_at = greatest(h.seen_at, r.at), error = coalesce(r.error, h.error),
       failures = CASE WHEN r.successes > 0 THEN r.run ELSE h.failures + r.run END
     RETURNING failures INTO v_failures;
     PERFORM health_judge(p_now, r.provider, r.model, r.state, v_failures, r.error);

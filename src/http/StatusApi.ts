@@ -13,6 +13,9 @@ const { error: _, ...shown } = Incident.fields
 /** An incident as everybody may see it: how the provider failed is the operator's to know. @category schemas @since 0.1.0 */
 export const PublicIncident = Schema.Struct(shown).annotate({ identifier: "PublicIncident" })
 
+/** `POST /admin/health/probes`: a model at one provider, or at all of its active ones. @category schemas @since 0.1.0 */
+export const ProbeRequest = Schema.Struct({ model: Schema.String, provider: Schema.optional(Schema.NullOr(Schema.String)) })
+
 const IncidentFilter = {
   ...PageQuery,
   status: Schema.optional(Schema.Literals(["open", "resolved"])),
@@ -43,5 +46,6 @@ export const StatusApi = HttpApiGroup.make("status").add(
     query: { days: Days, interval: Schema.optional(Schema.String) },
     ...json
   }),
-  HttpApiEndpoint.get("incidents", "/admin/incidents", { query: IncidentFilter, success: listOf(Incident), error: failures })
+  HttpApiEndpoint.get("incidents", "/admin/incidents", { query: IncidentFilter, success: listOf(Incident), error: failures }),
+  HttpApiEndpoint.post("probe", "/admin/health/probes", { payload: ProbeRequest, success: listOf(Row), error: failures })
 )

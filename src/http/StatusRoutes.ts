@@ -8,13 +8,15 @@ import type { HttpServerRequest } from "effect/http"
 import { HttpApiBuilder } from "effect/http-api"
 import type { Incident } from "../../schemas/Health.ts"
 import { HealthBook, type HealthBookError, type IncidentQuery } from "../health/HealthBook.ts"
+import { Probes } from "../health/Probes.ts"
 import { type UptimeGroup, uptimeGroups } from "../health/UptimeReports.ts"
 import { Identity } from "../identity/Identity.ts"
 import { ProviderRegistry } from "../providers/ProviderRegistry.ts"
 import { operator } from "./Access.ts"
 import { Api } from "./Api.ts"
 import * as ApiError from "./ApiError.ts"
-import { cursors, handled, json, list, page } from "./Handled.ts"
+import { cursors, decodeBody, handled, json, list, page } from "./Handled.ts"
+import { ProbeRequest } from "./StatusApi.ts"
 import { StatusPage } from "./StatusPage.ts"
 
 type Query = Readonly<Record<string, string | undefined>>
@@ -55,6 +57,7 @@ export const layer = HttpApiBuilder.group(
     const book = yield* HealthBook
     const identity = yield* Identity
     const registry = yield* ProviderRegistry
+    const probes = yield* Probes
 
     const incidentQuery = (query: Query & { readonly status?: Incident["status"] | undefined }) =>
       Effect.map(
@@ -132,6 +135,17 @@ export const layer = HttpApiBuilder.group(
       return list(found.data, found.next)
     })
 
+    const readProbe = decodeBody(ProbeRequest)
+    const probeNow = Effect.fnUntraced(function* (request: HttpServerRequest.HttpServerRequest) {
+      yield* operator(identity, request, "providers:manage")
+      const { model, provider } = yield* readProbe(request)
+      const slug = provider === undefined || provider === null ? null : (registry.get(provider)?.definition.slug ?? provider)
+      const made = yield* read(probes.now(model, slug))
+      if (made.length === 0)
+        return yield* Effect.fail(ApiError.notFound(`\`${model}\` could not be probed: no active provider of it, or no budget left.`))
+      return list(made.map(({ latencyMs, ...probed }) => ({ ...probed, latency_ms: latencyMs })))
+    })
+
     return handlers
       .handleRaw("status", () => overall)
       .handleRaw("statusProviders", ({ query }) =>
@@ -163,6 +177,7 @@ export const layer = HttpApiBuilder.group(
       )
       .handleRaw("statusUptimes", ({ query }) => handled(uptimes(query)))
       .handleRaw("statusUptime", ({ params, query }) => handled(history(params.provider, params["*"] ?? "", query)))
+      .handleRaw("probe", ({ request }) => handled(probeNow(request)))
       .handleRaw("incidents", ({ query, request }) => handled(all(query, request)))
   })
 )

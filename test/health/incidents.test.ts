@@ -21,7 +21,7 @@ const MINUTE = 60_000
 const HOUR = 60 * MINUTE
 const DAY = 24 * HOUR
 
-const house = HealthReporter.layer.pipe(
+const house = HealthReporter.layer({ refreshMs: DAY }).pipe(
   Layer.provideMerge(Layer.mergeAll(HealthBoard.layer, UptimeReports.layer)),
   Layer.provideMerge(outcomes)
 )
