@@ -6,6 +6,7 @@
 import type { HealthState } from "../../schemas/Health.ts"
 import type { Model, Pricing, PricingTier } from "../../schemas/Model.ts"
 import * as Money from "../../schemas/Money.ts"
+import { taskPriors } from "../routing/TaskPriors.ts"
 
 /** How a model or a provider of it is just now; null where nothing is known. @category models @since 0.1.0 */
 export type Health = HealthState | null
@@ -78,6 +79,7 @@ export const encodeModel = (model: Model, slugs: ReadonlyArray<string>, healthOf
     supports: model.supports,
     health: best(providers.map((provider) => healthOf(provider.slug))),
     benchmarks: model.benchmarks,
+    task_priors: taskPriors(model),
     free: model.free,
     ...(model.deprecated === true ? { deprecated: true } : {}),
     providers: providers.map((provider) => ({

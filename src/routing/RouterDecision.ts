@@ -10,8 +10,10 @@ import { rankCode, savingsOf, tierOf } from "./CodeRouter.ts"
 import { classify } from "./CodeTask.ts"
 import type { Contender, Needs } from "./Contender.ts"
 import { type Ranked, rankGeneral } from "./GeneralRouter.ts"
+import { classifyGeneral, LOW_CONFIDENCE } from "./GeneralTask.ts"
 import { type Recommend, recommended } from "./Recommender.ts"
 import type { GeneralMode, RouterName } from "./RouterName.ts"
+import { qualityFor } from "./TaskPriors.ts"
 
 /** What a router decided, and why: kept with the request. @category models @since 0.1.0 */
 export interface Routing {
@@ -98,10 +100,17 @@ const decideGenerally = Effect.fnUntraced(function* (
   contenders: ReadonlyArray<Contender>,
   recommend: Recommend | null
 ): Effect.fn.Return<Decision> {
-  const ranked = rankGeneral(name.mode, contenders)
+  const told = classifyGeneral(lastWords(request))
+  const task = told !== null && told.confidence >= LOW_CONFIDENCE ? told : null
+  const judged =
+    task === null
+      ? contenders
+      : contenders.map((contender) => ({ ...contender, quality: qualityFor(contender.quality, contender.model, task.task) }))
+  const ranked = rankGeneral(name.mode, judged)
+  const kind = task === null ? {} : { task_category: task.category, confidence: Number(task.confidence.toFixed(3)) }
   const decision = (order: ReadonlyArray<Ranked>, reason: string): Decision => ({
     ranked: order,
-    about: (chosen, alternatives) => ({ ...factsOf(name, order.length, chosen), reason, alternatives })
+    about: (chosen, alternatives) => ({ ...factsOf(name, order.length, chosen), reason, alternatives, ...kind })
   })
   if (recommend === null) return decision(ranked, reasons[name.mode])
   const models = ranked.map(({ contender }) => contender.model.id)
