@@ -6,8 +6,10 @@
 import { NodeHttpServer } from "@effect/platform-node"
 import { ConfigProvider, Deferred, Effect, Layer, Option, Stdio } from "effect"
 import { SecureRandom } from "effect/crypto"
-import { HttpServer } from "effect/http"
+import { HttpServer, HttpServerError } from "effect/http"
+import { SqlError } from "effect/sql"
 import type { ServeFlags } from "../src/cli/Sluice.ts"
+import { messageOf } from "../src/database/Failures.ts"
 import { definitions } from "../src/providers/RegistryData.ts"
 import * as Embedded from "./Embedded.ts"
 import * as House from "./House.ts"
@@ -16,6 +18,7 @@ import * as NodeKeepAlive from "./NodeKeepAlive.ts"
 import * as NodeServer from "./NodeServer.ts"
 import * as Secrets from "./Secrets.ts"
 import * as Service from "./Service.ts"
+import { SettingError } from "./SettingReaders.ts"
 import * as Settings from "./Settings.ts"
 import * as StopSignals from "./StopSignals.ts"
 import * as Telemetry from "./Telemetry.ts"
@@ -46,6 +49,19 @@ const withFlags = (flags: ServeFlags) =>
     })
   )
 
+/** What cannot be listened on or connected to, in the words of the setting that asked for it. */
+const named = (settings: Settings.Settings) => (error: unknown) => {
+  const why = () => messageOf(error).slice(0, 300)
+  if (error instanceof HttpServerError.ServeError) {
+    const [host, port] = [JSON.stringify(settings.host), JSON.stringify(String(settings.port))]
+    return new SettingError({ message: `HOST is ${host} and PORT is ${port}, but nothing can listen there: ${why()}.` })
+  }
+  if (settings.databaseUrl !== null && SqlError.isSqlError(error)) {
+    return new SettingError({ message: `DATABASE_URL is "(redacted)", but the database there cannot be used: ${why()}.` })
+  }
+  return error
+}
+
 /**
  * Runs the server until it is interrupted. Fails with a `SettingError` when a setting cannot be used.
  *
@@ -66,5 +82,6 @@ export const serve = Effect.fnUntraced(function* (flags: ServeFlags) {
   const second = WorkerLink.isWorker ? Deferred.makeUnsafe<void>() : yield* StopSignals.again
   if (WorkerLink.isWorker) WorkerLink.obey(() => Deferred.doneUnsafe(second, Effect.void))
   const telemetry = Telemetry.layer(settings.telemetry, House.VERSION).pipe(Layer.provideMerge(log))
-  return yield* Layer.launch(assemble(settings, secrets, Deferred.await(second)).pipe(Layer.provide(telemetry)))
+  const launched = Layer.launch(assemble(settings, secrets, Deferred.await(second)).pipe(Layer.provide(telemetry)))
+  return yield* Effect.mapError(launched, named(settings))
 }, Effect.scoped)

@@ -1,7 +1,7 @@
 /**
  * The server killed, stopped and started again, with money under way.
  */
-import { connect } from "node:net"
+import { connect, createServer } from "node:net"
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
 import { inject } from "vitest"
 import { type MockProvider, startMockProvider } from "../../bench/MockProvider.ts"
@@ -263,6 +263,24 @@ describe("starting", () => {
     const service = await startFails({ DATABASE_URL: "postgres://127.0.0.1:1/x" })
     assert.match(service, /KEY_ENCRYPTION_KEY and KEY_HASH_SECRET must be set/)
   })
+
+  it("what cannot be listened on or connected to stops it with one message that names the setting", async () => {
+    const taken = createServer()
+    const port = await new Promise<string>((resolve) => taken.listen(0, "127.0.0.1", () => resolve(String(Object(taken.address()).port))))
+    try {
+      assert.match(
+        await startFails({ DATA_DIR: directory.path, PORT: port }),
+        new RegExp(`PORT is "${port}", but nothing can listen there: .*EADDRINUSE`)
+      )
+    } finally {
+      taken.close()
+    }
+    assert.match(await startFails({ DATA_DIR: directory.path, HOST: "999.1.1.1" }), /HOST is "999.1.1.1"/)
+    const settings = serviceSettings("postgres://somebody:a-password@127.0.0.1:1/x")
+    const unreachable = await startFails({ ...settings, DATA_DIR: directory.path })
+    assert.match(unreachable, /DATABASE_URL is "\(redacted\)", but the database there cannot be used: .*ECONNREFUSED/)
+    assert.notInclude(unreachable, "a-password")
+  }, 60_000)
 
   it("a data directory belongs to one process; the developer key and the admin key are kept", async () => {
     const env = { DATA_DIR: directory.path, ADMIN_API_KEY: "" }
