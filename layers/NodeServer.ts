@@ -79,7 +79,10 @@ export const layer = (options: NodeServerOptions) =>
       const { host, port } = options
       const server = yield* Effect.mapError(
         NodeHttpServer.make(() => node, { host, port, disablePreemptiveShutdown: true }),
-        ({ cause }) => new CannotListen({ message: `The server cannot listen on ${host}, port ${port}: ${messageOf(cause)}` })
+        ({ cause }) =>
+          new CannotListen({
+            message: `The server cannot listen on ${host}, port ${port}: ${messageOf(cause)}. Choose another HOST or PORT.`
+          })
       )
       let closed: Effect.Effect<void> = Effect.void
       // When every request has ended or was cut, and before the server waits for its connections.

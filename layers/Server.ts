@@ -6,7 +6,7 @@
 import { NodeHttpServer } from "@effect/platform-node"
 import { ConfigProvider, Deferred, Effect, Layer, Option, Stdio } from "effect"
 import { SecureRandom } from "effect/crypto"
-import { HttpServer, HttpServerError } from "effect/http"
+import { HttpServer } from "effect/http"
 import { SqlError } from "effect/sql"
 import type { ServeFlags } from "../src/cli/Sluice.ts"
 import { messageOf } from "../src/database/Failures.ts"
@@ -49,17 +49,11 @@ const withFlags = (flags: ServeFlags) =>
     })
   )
 
-/** What cannot be listened on or connected to, in the words of the setting that asked for it. */
+/** A database that cannot be used, in the words of the setting that named it. */
 const named = (settings: Settings.Settings) => (error: unknown) => {
-  const why = () => messageOf(error).slice(0, 300)
-  if (error instanceof HttpServerError.ServeError) {
-    const [host, port] = [JSON.stringify(settings.host), JSON.stringify(String(settings.port))]
-    return new SettingError({ message: `HOST is ${host} and PORT is ${port}, but nothing can listen there: ${why()}.` })
-  }
-  if (settings.databaseUrl !== null && SqlError.isSqlError(error)) {
-    return new SettingError({ message: `DATABASE_URL is "(redacted)", but the database there cannot be used: ${why()}.` })
-  }
-  return error
+  if (settings.databaseUrl === null || !SqlError.isSqlError(error)) return error
+  const why = messageOf(error).slice(0, 300)
+  return new SettingError({ message: `DATABASE_URL is "(redacted)", but the database there cannot be used: ${why}.` })
 }
 
 /**
