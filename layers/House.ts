@@ -77,6 +77,7 @@ import { Balancer } from "../src/routing/Balancer.ts"
 import { ModelTraffic } from "../src/usage/ModelTraffic.ts"
 import { Outcomes } from "../src/usage/Outcomes.ts"
 import { RequestLog } from "../src/usage/RequestLog.ts"
+import { RunningRequests } from "../src/usage/RunningRequests.ts"
 import { UsageReports } from "../src/usage/UsageReports.ts"
 import * as ExternalCacheEndpoint from "./ExternalCacheEndpoint.ts"
 import * as GoogleTokens from "./GoogleTokens.ts"
@@ -181,7 +182,8 @@ export const services = (settings: Settings, secrets: Secrets, ledgerOptions: Co
     Layer.provideMerge(VelocityMode.layer)
   )
   const moderation = settings.moderation === null ? Moderation.layerNone : ModerationEndpoint.layer(settings.moderation)
-  const outcomes = Layer.mergeAll(Outcomes.layer, UsageReports.layer, ModelTraffic.layer).pipe(
+  const outcomes = Layer.mergeAll(RunningRequests.layer, UsageReports.layer, ModelTraffic.layer).pipe(
+    Layer.provideMerge(Outcomes.layer),
     Layer.provideMerge(RequestLog.layer({ retentionDays: settings.requestLogRetentionDays }))
   )
   const answers = AnswerCache.layer({ byDefault: settings.responseCache, semantic: settings.semanticCache }).pipe(

@@ -38,6 +38,7 @@ import { Balancer } from "./routing/Balancer.ts"
 import type { Routing } from "./routing/RouterDecision.ts"
 import { Meter } from "./streams/Meter.ts"
 import { isTrouble, type Outcome, Outcomes } from "./usage/Outcomes.ts"
+import { RunningRequests } from "./usage/RunningRequests.ts"
 
 /** Everything that can keep a request from an answer. @category errors @since 0.1.0 */
 export type GatewayError =
@@ -132,6 +133,7 @@ export class Gateway extends Context.Service<
         ledger: yield* Ledger,
         failover: yield* StructuredAnswers,
         outcomes: yield* Outcomes,
+        running: yield* RunningRequests,
         lifecycle: yield* Lifecycle,
         trials: yield* Trials,
         caps: yield* KeyCaps,
@@ -152,6 +154,7 @@ interface Line {
   readonly ledger: Ledger["Service"]
   readonly failover: StructuredAnswers["Service"]
   readonly outcomes: Outcomes["Service"]
+  readonly running: RunningRequests["Service"]
   readonly lifecycle: Lifecycle["Service"]
   readonly trials: Trials["Service"]
   readonly caps: KeyCaps["Service"]
@@ -173,6 +176,11 @@ const begin = Effect.fnUntraced(function* (line: Line, call: GatewayCall) {
     candidate: null,
     cost: Money.zero,
     held: Money.zero
+  }
+  if (!call.caller.isAnonymous) {
+    const { caller, clientRequestId, request, rid } = call
+    const about = { clientRequestId, requestedModel: request.model, stream: request.stream, startedAt: run.startedAt }
+    line.running.begin({ id: rid, account: caller.accountId, keyId: caller.keyId, ...about })
   }
   yield* Scope.addFinalizer(
     yield* Effect.scope,

@@ -81,7 +81,8 @@ const histogram = (bucket: string) => `SELECT ${group}, jsonb_object_agg(bucket,
   ) bucketed GROUP BY ${group}`
 
 /**
- * A request that ran again under its id (it had failed uncharged) takes the place of what it was, and counts once more. A
+ * A request that ran again under its id (it had failed uncharged) takes the place of what it was, and counts once more, as does
+ * the end of one that was taken for lost. A
  * group that is sent again, because nobody knows what became of it, changes nothing where it was written.
  */
 const write = `WITH given AS (SELECT * FROM ${given}), written AS (
@@ -92,7 +93,7 @@ const write = `WITH given AS (SELECT * FROM ${given}), written AS (
       .filter((column) => column !== "id" && column !== "account")
       .map((column) => `${column} = excluded.${column}`)
       .join(", ")}
-    WHERE requests.created_at < excluded.created_at RETURNING id
+    WHERE requests.created_at < excluded.created_at OR (requests.outcome = 'lost' AND excluded.outcome <> 'lost') RETURNING id
   ), counted AS (
     SELECT account, date_trunc('hour', created_at, 'UTC') AS hour, key_id, coalesce(model, '') AS model, coalesce(provider, '') AS provider,
       failed, cancelled, input, cached_read, cache_write, output, reasoning, cost, latency_bucket, first_chunk_bucket

@@ -33,6 +33,17 @@ const statements = [
     created_at timestamptz NOT NULL
   )`,
   "CREATE INDEX requests_account ON requests (account, id DESC)",
+  // Requests under way that have run for a while, by the process that is at them.
+  `CREATE TABLE requests_running (
+    id text COLLATE "C" PRIMARY KEY,
+    node bigint NOT NULL,
+    account text NOT NULL,
+    key_id text NOT NULL,
+    client_request_id text,
+    requested_model text NOT NULL,
+    stream boolean NOT NULL,
+    started_at timestamptz NOT NULL
+  )`,
   // `latency` and `first_chunk` count the answered requests by bucket; see `Histogram`. An empty model or provider is none.
   `CREATE TABLE usage_hours (
     account text NOT NULL,

@@ -54,7 +54,7 @@ const standsOn: Readonly<Record<string, ReadonlyArray<string>>> = {
   "src/identity": ["src/database", "src/ledger", "src/replicas"],
   "src/ledger": ["src/database"],
   "src/providers": ["src/actors", "src/replicas", "src/streams", "src/telemetry"],
-  "src/usage": ["src/database", "src/providers", "src/routing", "src/telemetry"]
+  "src/usage": ["src/database", "src/ledger", "src/providers", "src/routing", "src/telemetry"]
 }
 
 describe("the rules of the house", () => {
