@@ -8,7 +8,6 @@ import { Data, Effect, FileSystem, Layer, type Redacted, Schema } from "effect"
 import { SecureRandom } from "effect/crypto"
 import { FetchHttpClient, HttpClient, HttpClientRequest } from "effect/http"
 import { messageOf } from "../src/database/Failures.ts"
-import { definitions } from "../src/providers/RegistryData.ts"
 import * as DirectoryLock from "./DirectoryLock.ts"
 import * as PGlite from "./PGlite.ts"
 import * as Postgres from "./Postgres.ts"
@@ -76,7 +75,7 @@ export interface Ways<A, R> {
 /** Asks the server at `url`, else the database, else the server that the database belongs to. @category constructors @since 0.1.0 */
 export const reach = <A, R>(url: string | null, ways: Ways<A, R>) =>
   Effect.gen(function* () {
-    const settings = yield* Settings.readForTools(definitions)
+    const settings = yield* Settings.readForTools
     const through = (address: string) =>
       Effect.flatMap(Effect.provide(Secrets.read(settings), SecureRandom.layerWebCrypto), ({ adminApiKey }) =>
         ways.remote(remoteServer(address, adminApiKey))

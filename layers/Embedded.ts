@@ -9,20 +9,20 @@ import { Effect, Layer } from "effect"
 import { SecureRandom } from "effect/crypto"
 import { CounterStore } from "../src/limits/CounterStore.ts"
 import { BreakerStore } from "../src/providers/BreakerStore.ts"
-import { definitions } from "../src/providers/RegistryData.ts"
 import { Broadcast } from "../src/replicas/Broadcast.ts"
 import * as DirectoryLock from "./DirectoryLock.ts"
 import * as ElapsedTime from "./ElapsedTime.ts"
 import * as FileJournals from "./FileJournals.ts"
+import * as Given from "./GivenSettings.ts"
 import * as House from "./House.ts"
 import * as PGlite from "./PGlite.ts"
 import * as Secrets from "./Secrets.ts"
-import * as Settings from "./Settings.ts"
+import type { Settings } from "./Settings.ts"
 
 /** Counters kept in this process, at most. */
 const COUNTERS = 100_000
 
-const ledgerOf = (settings: Settings.Settings) => {
+const ledgerOf = (settings: Settings) => {
   const name = DirectoryLock.currentProcess()
   // The directory's lock says that no other process has this database: whoever else it names is gone.
   const isGone = (other: string) => other !== name
@@ -33,27 +33,24 @@ const ledgerOf = (settings: Settings.Settings) => {
   }
 }
 
-const database = (settings: Settings.Settings) =>
+const database = (settings: Settings) =>
   Layer.unwrap(Effect.map(DirectoryLock.acquire(settings.dataDir), () => PGlite.layer(join(settings.dataDir, "postgres"))))
 
 /** What manages users and keys, for a command while no server runs. @category layers @since 0.1.0 */
-export const administration = (settings: Settings.Settings, secrets: Secrets.Secrets) =>
+export const administration = (settings: Settings, secrets: Secrets.Secrets) =>
   House.administration(settings, secrets, ledgerOf(settings)).pipe(Layer.provide(Layer.mergeAll(database(settings), Broadcast.layerMemory)))
 
 /** @category layers @since 0.1.0 */
-export const services = (settings: Settings.Settings, secrets: Secrets.Secrets) =>
+export const services = (settings: Settings, secrets: Secrets.Secrets) =>
   House.services(settings, secrets, ledgerOf(settings)).pipe(
     Layer.provideMerge(database(settings)),
     Layer.provideMerge(Layer.mergeAll(CounterStore.layerMemory({ size: COUNTERS }), BreakerStore.layerMemory, Broadcast.layerMemory))
   )
 
-const unwrap = <A, E, R>(
-  given: Settings.GivenSettings,
-  build: (settings: Settings.Settings, secrets: Secrets.Secrets) => Layer.Layer<A, E, R>
-) =>
+const unwrap = <A, E, R>(given: Given.GivenSettings, build: (settings: Settings, secrets: Secrets.Secrets) => Layer.Layer<A, E, R>) =>
   Layer.unwrap(
     Effect.gen(function* () {
-      const settings = yield* Settings.make(definitions, { ...given, databaseUrl: null })
+      const settings = yield* Given.make({ ...given, databaseUrl: null })
       return build(settings, yield* Secrets.read(settings))
     })
   ).pipe(Layer.provide([NodeServices.layer, SecureRandom.layerWebCrypto]))
@@ -64,7 +61,7 @@ const unwrap = <A, E, R>(
  * @category layers
  * @since 0.1.0
  */
-export const layer = (given: Settings.GivenSettings = {}) => unwrap(given, services)
+export const layer = (given: Given.GivenSettings = {}) => unwrap(given, services)
 
 /**
  * The same with `App`, the HTTP app, to be mounted in a server of the program's own.
@@ -72,5 +69,5 @@ export const layer = (given: Settings.GivenSettings = {}) => unwrap(given, servi
  * @category layers
  * @since 0.1.0
  */
-export const layerApp = (given: Settings.GivenSettings = {}) =>
+export const layerApp = (given: Given.GivenSettings = {}) =>
   unwrap(given, (settings, secrets) => House.mounted(settings).pipe(Layer.provideMerge(services(settings, secrets))))

@@ -14,8 +14,8 @@ import { SecureRandom } from "effect/crypto"
 import { HttpEffect, HttpServerResponse } from "effect/http"
 import * as ApiError from "../src/http/ApiError.ts"
 import { App } from "../src/http/App.ts"
-import { definitions } from "../src/providers/RegistryData.ts"
 import * as Embedded from "./Embedded.ts"
+import * as Given from "./GivenSettings.ts"
 import * as House from "./House.ts"
 import * as Secrets from "./Secrets.ts"
 import * as Service from "./Service.ts"
@@ -28,10 +28,10 @@ export interface FetchHandler {
   readonly dispose: () => Promise<void>
 }
 
-const assemble = (given: Settings.GivenSettings | undefined) =>
+const assemble = (given: Given.GivenSettings | undefined) =>
   Layer.unwrap(
     Effect.gen(function* () {
-      const settings = yield* given === undefined ? Settings.read(definitions) : Settings.make(definitions, given)
+      const settings = yield* given === undefined ? Settings.read : Given.make(given)
       const secrets = yield* Secrets.read(settings)
       const app = House.mounted(settings)
       const logging = Layer.mergeAll(
@@ -49,7 +49,7 @@ const assemble = (given: Settings.GivenSettings | undefined) =>
 const unavailable = ApiError.make(503, "SERVICE_UNAVAILABLE", "The gateway could not be started; its log says why. Try again.")
 
 /** A handler of its own; with no settings given, of the environment. @category constructors @since 0.1.0 */
-export const make = (given?: Settings.GivenSettings): FetchHandler => {
+export const make = (given?: Given.GivenSettings): FetchHandler => {
   type Built = ReturnType<typeof build>
   const build = () => HttpEffect.toWebHandlerLayerWith(assemble(given), { toHandler: (built) => Effect.succeed(Context.get(built, App)) })
   let current: Built | null = null

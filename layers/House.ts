@@ -14,11 +14,10 @@ import { ExternalCache } from "../src/caches/ExternalCache.ts"
 import { ResponseCache } from "../src/caches/ResponseCache.ts"
 import { SemanticCache } from "../src/caches/SemanticCache.ts"
 import { Catalog } from "../src/catalog/Catalog.ts"
-import { shipped } from "../src/catalog/CatalogData.ts"
 import { CatalogListing } from "../src/catalog/CatalogListing.ts"
 import { CatalogSync } from "../src/catalog/CatalogSync.ts"
 import { ProviderLists } from "../src/catalog/ProviderLists.ts"
-import { Resolution } from "../src/catalog/Resolution.ts"
+import { ModelRoutes, Resolution } from "../src/catalog/Resolution.ts"
 import * as Migrations from "../src/database/Migrations.ts"
 import { CreditAlerts } from "../src/events/CreditAlerts.ts"
 import { EventBus } from "../src/events/EventBus.ts"
@@ -74,6 +73,7 @@ import { ProviderAdapters } from "../src/providers/ProviderAdapters.ts"
 import { ProviderRegistry } from "../src/providers/ProviderRegistry.ts"
 import { StructuredAnswers } from "../src/providers/StructuredAnswers.ts"
 import { Balancer } from "../src/routing/Balancer.ts"
+import { RoutingOptions } from "../src/routing/Balancing.ts"
 import { ModelTraffic } from "../src/usage/ModelTraffic.ts"
 import { Outcomes } from "../src/usage/Outcomes.ts"
 import { RequestLog } from "../src/usage/RequestLog.ts"
@@ -158,10 +158,20 @@ export const administration = (settings: Settings, secrets: Secrets, ledgerOptio
     Layer.provide(Migrations.layer)
   )
 
+/** What a deployment says of how models and providers are chosen. */
+const choices = (settings: Settings) =>
+  Layer.mergeAll(
+    Layer.succeed(ModelRoutes, settings.routes),
+    Layer.effect(
+      RoutingOptions,
+      Effect.map(RoutingOptions, (usual) => ({ ...usual, weights: settings.weights }))
+    )
+  )
+
 /** Every service of the gateway; needs a database (`SqlClient`), a `CounterStore`, a `BreakerStore` and a `Broadcast`. @category layers @since 0.1.0 */
 export const services = (settings: Settings, secrets: Secrets, ledgerOptions: CommitterOptions) => {
-  const registry = ProviderRegistry.layer(settings.providers)
-  const catalog = Catalog.layer.pipe(Layer.provideMerge(registry))
+  const registry = ProviderRegistry.layer(settings.providers, settings.definitions)
+  const catalog = Catalog.layerFrom(settings.catalog).pipe(Layer.provideMerge(registry))
   const breakers = Breakers.layerShared({ failures: settings.breakerFailures, recoveryMs: settings.breakerRecoveryMs })
   const transport = UndiciTransport.layer({ firstByteTimeoutMs: settings.firstByteTimeoutMs, idleTimeoutMs: settings.idleTimeoutMs })
   const adapters = ProviderAdapters.layer.pipe(Layer.provide(GoogleTokens.layer), Layer.provide(transport))
@@ -194,7 +204,7 @@ export const services = (settings: Settings, secrets: Secrets, ledgerOptions: Co
     ),
     Layer.provide([ResponseCache.layer, SemanticCache.layer.pipe(Layer.provide(Embedder.layerHashed))])
   )
-  const sync = CatalogSync.layer({ everyMs: settings.catalogSyncMs, firstAfterMs: FIRST_SYNC, shipped }).pipe(
+  const sync = CatalogSync.layer({ everyMs: settings.catalogSyncMs, firstAfterMs: FIRST_SYNC, shipped: settings.catalog }).pipe(
     Layer.provide([ProviderLists.layer, transport])
   )
   const probes = Probes.layer({ everyMs: settings.healthProbes ? PROBE_EVERY : null, dailyBudget: settings.healthProbeDailyBudget })
@@ -203,7 +213,7 @@ export const services = (settings: Settings, secrets: Secrets, ledgerOptions: Co
     Layer.provideMerge(Layer.mergeAll(HealthBoard.layer, HealthBook.layer, UptimeReports.layer))
   )
   return Gateway.layer.pipe(
-    Layer.provideMerge(Layer.mergeAll(Resolution.layer, Balancer.layer, answers)),
+    Layer.provideMerge(Layer.mergeAll(Resolution.layer, Balancer.layer, answers).pipe(Layer.provide(choices(settings)))),
     Layer.provideMerge(Layer.mergeAll(CatalogListing.layer, sync)),
     Layer.provideMerge(RoutingHealth.layer.pipe(Layer.provideMerge(health))),
     Layer.provideMerge(events(settings, secrets)),

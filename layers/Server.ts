@@ -10,7 +10,6 @@ import { HttpServer } from "effect/http"
 import { SqlError } from "effect/sql"
 import type { ServeFlags } from "../src/cli/Sluice.ts"
 import { messageOf } from "../src/database/Failures.ts"
-import { definitions } from "../src/providers/RegistryData.ts"
 import * as Embedded from "./Embedded.ts"
 import * as House from "./House.ts"
 import * as Logging from "./Logging.ts"
@@ -65,7 +64,7 @@ const named = (settings: Settings.Settings) => (error: unknown) => {
  * @since 0.1.0
  */
 export const serve = Effect.fnUntraced(function* (flags: ServeFlags) {
-  const settings = yield* withFlags(flags)(Settings.read(definitions))
+  const settings = yield* withFlags(flags)(Settings.read)
   const secrets = yield* Effect.provide(Secrets.read(settings), SecureRandom.layerWebCrypto)
   const isTerminal = yield* (yield* Stdio.Stdio).stdoutIsTerminal
   const log = Logging.layer(settings, isTerminal)

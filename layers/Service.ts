@@ -9,11 +9,11 @@ import { Effect, Layer, type Redacted } from "effect"
 import { SecureRandom } from "effect/crypto"
 import { CounterStore } from "../src/limits/CounterStore.ts"
 import { BreakerStore } from "../src/providers/BreakerStore.ts"
-import { definitions } from "../src/providers/RegistryData.ts"
 import { Broadcast } from "../src/replicas/Broadcast.ts"
 import * as DirectoryLock from "./DirectoryLock.ts"
 import * as ElapsedTime from "./ElapsedTime.ts"
 import * as FileJournals from "./FileJournals.ts"
+import * as Given from "./GivenSettings.ts"
 import * as House from "./House.ts"
 import * as Postgres from "./Postgres.ts"
 import * as RedisBreakers from "./RedisBreakers.ts"
@@ -21,33 +21,32 @@ import * as RedisBroadcast from "./RedisBroadcast.ts"
 import * as RedisCounters from "./RedisCounters.ts"
 import * as RedisStore from "./RedisStore.ts"
 import * as Secrets from "./Secrets.ts"
-import * as Settings from "./Settings.ts"
+import type { Settings } from "./Settings.ts"
 
 const COUNTERS = 100_000
 
 /** Connections to the database that all workers together should do with, and the least and the most that each has. */
 const CONNECTIONS = { all: 40, least: 4, most: 10 }
 
-const connectionsOf = ({ workers }: Settings.Settings) =>
+const connectionsOf = ({ workers }: Settings) =>
   Math.min(CONNECTIONS.most, Math.max(CONNECTIONS.least, Math.floor(CONNECTIONS.all / workers)))
 
-const ledgerOf = (settings: Settings.Settings) => ({
+const ledgerOf = (settings: Settings) => ({
   incarnation: { host: DirectoryLock.currentHost(), process: DirectoryLock.currentProcess(), isGone: DirectoryLock.isGone },
   journals: FileJournals.make(join(settings.dataDir, "journal")),
   stopwatch: ElapsedTime.stopwatch
 })
 
-const broadcastOf = ({ redisUrl }: Settings.Settings) =>
-  redisUrl === null ? Broadcast.layerMemory : RedisBroadcast.layer({ url: redisUrl })
+const broadcastOf = ({ redisUrl }: Settings) => (redisUrl === null ? Broadcast.layerMemory : RedisBroadcast.layer({ url: redisUrl }))
 
 /** What manages users and keys, for a command beside the servers. @category layers @since 0.1.0 */
-export const administration = (settings: Settings.Settings, secrets: Secrets.Secrets, databaseUrl: Redacted.Redacted) =>
+export const administration = (settings: Settings, secrets: Secrets.Secrets, databaseUrl: Redacted.Redacted) =>
   House.administration(settings, secrets, ledgerOf(settings)).pipe(
     Layer.provide(Layer.mergeAll(Postgres.layer({ url: databaseUrl, maxConnections: 2 }), broadcastOf(settings)))
   )
 
 /** @category layers @since 0.1.0 */
-export const services = (settings: Settings.Settings, secrets: Secrets.Secrets, databaseUrl: Redacted.Redacted) => {
+export const services = (settings: Settings, secrets: Secrets.Secrets, databaseUrl: Redacted.Redacted) => {
   const counters =
     settings.redisUrl === null
       ? CounterStore.layerMemory({ size: COUNTERS })
@@ -61,17 +60,17 @@ export const services = (settings: Settings.Settings, secrets: Secrets.Secrets, 
 }
 
 /** Settings that service mode cannot do without. @category models @since 0.1.0 */
-export interface GivenSettings extends Settings.GivenSettings {
-  readonly databaseUrl: Settings.GivenSecret
+export interface GivenSettings extends Given.GivenSettings {
+  readonly databaseUrl: Given.GivenSecret
 }
 
 const unwrap = <A, E, R>(
   given: GivenSettings,
-  build: (settings: Settings.Settings, secrets: Secrets.Secrets, databaseUrl: Redacted.Redacted) => Layer.Layer<A, E, R>
+  build: (settings: Settings, secrets: Secrets.Secrets, databaseUrl: Redacted.Redacted) => Layer.Layer<A, E, R>
 ) =>
   Layer.unwrap(
     Effect.gen(function* () {
-      const settings = yield* Settings.make(definitions, given)
+      const settings = yield* Given.make(given)
       if (settings.databaseUrl === null) return yield* Effect.die("a database was given")
       return build(settings, yield* Secrets.read(settings), settings.databaseUrl)
     })

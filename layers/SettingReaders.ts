@@ -42,7 +42,8 @@ export interface FileValue {
 /** What the configuration file says, by the names of the environment. @category references @since 0.1.0 */
 export const FileValues = Context.Reference<ReadonlyMap<string, FileValue>>("sluice/layers/FileValues", { defaultValue: () => new Map() })
 
-const inEnvironment = (name: string): Effect.Effect<string | null> =>
+/** What a variable of the environment says; null where it says nothing. @category readers @since 0.1.0 */
+export const inEnvironment = (name: string): Effect.Effect<string | null> =>
   Effect.match(Config.option(Config.String(name)), {
     onFailure: () => null,
     // An empty variable is one that was not set.
@@ -83,11 +84,20 @@ export const whole = Effect.fnUntraced(function* (name: string, fallback: number
   return number >= least && number <= most ? number : yield* refuse(name, value, `a whole number from ${least} to ${most}`)
 })
 
+/** What a switch is called elsewhere. */
+const alike: Readonly<Record<string, ReadonlyArray<string>>> = {
+  on: ["true", "yes"],
+  off: ["false", "no"],
+  true: ["on", "yes"],
+  false: ["off", "no"]
+}
+
 /** One of a few words, in any case. @category readers @since 0.1.0 */
 export const oneOf = <const T extends string>(name: string, fallback: T, options: ReadonlyArray<T>) =>
   Effect.flatMap(raw(name, { kind: "choice", fallback: fallback === "" ? null : fallback, options }), (value) => {
     if (value === null) return Effect.succeed(fallback)
-    const found = options.find((option) => option.toLowerCase() === value.trim().toLowerCase())
+    const said = value.trim().toLowerCase()
+    const found = options.find((option) => option.toLowerCase() === said || alike[option]?.includes(said) === true)
     return found === undefined ? refuse(name, value, `one of ${options.join(", ")}`) : Effect.succeed(found)
   })
 

@@ -1,17 +1,24 @@
 /**
- * The settings of a deployment, read once from the environment.
+ * The settings of a deployment, read once: from the environment, else from the configuration file.
  *
  * @since 0.1.0
  */
 import { availableParallelism } from "node:os"
 import { ConfigProvider, Effect, Option, Redacted, Result } from "effect"
 import { IpNetwork } from "effect/net"
+import { Sections } from "../schemas/ConfigFile.ts"
 import * as Money from "../schemas/Money.ts"
 import type { ProviderDefinition } from "../schemas/Provider.ts"
+import { shipped } from "../src/catalog/CatalogData.ts"
 import type { AllowedNetworks } from "../src/events/WebhookTarget.ts"
 import type { TrustedIssuer } from "../src/identity/IdentityTokens.ts"
 import type { ProviderSettings } from "../src/providers/ProviderRegistry.ts"
-import { oneOf, raw, refuse, SettingError, secret, text, url, whole } from "./SettingReaders.ts"
+import * as ConfigFile from "./ConfigFile.ts"
+import * as ConfiguredCatalog from "./ConfiguredCatalog.ts"
+import * as ConfiguredProviders from "./ConfiguredProviders.ts"
+import { nearest } from "./Nearest.ts"
+import { readProviders } from "./ProviderReaders.ts"
+import { FileValues, Noted, oneOf, raw, refuse, SettingError, type SettingFact, secret, text, url, whole } from "./SettingReaders.ts"
 import { readTelemetry, type TelemetrySettings } from "./TelemetrySettings.ts"
 
 /** A cache behind HTTP: `GET` and `PUT` of what stands under a key, which is put after the URL. @category models @since 0.1.0 */
@@ -32,7 +39,7 @@ export interface ModerationSettings {
 export type Environment = "live" | "staging" | "test" | "dev"
 
 /** Times are milliseconds. Null: not set. @category models @since 0.1.0 */
-export interface Settings {
+export interface Settings extends ConfiguredCatalog.ConfiguredCatalog {
   readonly port: number
   readonly host: string
   readonly databaseUrl: Redacted.Redacted | null
@@ -46,6 +53,8 @@ export interface Settings {
   readonly keyEncryptionKeys: ReadonlyArray<Redacted.Redacted> | null
   readonly keyHashSecret: Redacted.Redacted | null
   readonly providers: ReadonlyMap<string, ProviderSettings>
+  /** The registry's providers, and those of the configuration file. */
+  readonly definitions: ReadonlyArray<ProviderDefinition>
   readonly firstByteTimeoutMs: number
   readonly idleTimeoutMs: number
   readonly breakerFailures: number
@@ -178,25 +187,6 @@ const hashSecret = Effect.flatMap(raw("KEY_HASH_SECRET", { kind: "text", fallbac
     : refuse("KEY_HASH_SECRET", "(redacted)", "at least 32 characters")
 })
 
-/** What the first set variable of each list says; a name without one is left out. */
-const firstOfEach = Effect.fnUntraced(function* (
-  lists: ReadonlyArray<readonly [string, ReadonlyArray<string>]>,
-  takes: { readonly pattern: RegExp; readonly words: string }
-) {
-  const found: Record<string, string> = {}
-  for (const [key, names] of lists) {
-    for (const name of names) {
-      const value = key in found ? null : yield* raw(name)
-      if (value === null) continue
-      found[key] = takes.pattern.test(value.trim()) ? value.trim() : yield* refuse(name, value, takes.words)
-    }
-  }
-  return found
-})
-
-const urlPart = { pattern: /^[A-Za-z0-9._-]+$/, words: "letters, digits, dots, dashes and underscores" }
-const headerText = { pattern: /^[\x20-\x7e]+$/, words: "printable ASCII characters" }
-
 /** `issuer=audience`, several separated by commas; an issuer that stands there more than once takes each audience. */
 const oidcIssuers = Effect.gen(function* () {
   const value = yield* raw("OIDC_ISSUERS", { kind: "pairs", fallback: null })
@@ -214,27 +204,6 @@ const oidcIssuers = Effect.gen(function* () {
   }
   const issuers: ReadonlyArray<TrustedIssuer> = [...found].map(([issuer, audiences]) => ({ issuer, audiences }))
   return issuers
-})
-
-const providerSettings = Effect.fnUntraced(function* (definitions: ReadonlyArray<ProviderDefinition>) {
-  const settings = new Map<string, ProviderSettings>()
-  for (const definition of definitions) {
-    const variable = `${definition.slug.toUpperCase().replaceAll("-", "_")}_BASE_URL`
-    const baseUrl = yield* url(variable, ["http:", "https:"])
-    let apiKey: Redacted.Redacted | null = null
-    for (const name of definition.keyNames) apiKey ??= yield* secret(name)
-    if (apiKey === null && baseUrl === null) continue
-    settings.set(definition.slug, {
-      ...(apiKey === null ? {} : { apiKey }),
-      ...(baseUrl === null ? {} : { baseUrl: baseUrl.replace(/\/+$/, "") }),
-      variables: yield* firstOfEach(
-        Object.entries(definition.variables ?? {}).map(([name, { names }]) => [name, names] as const),
-        urlPart
-      ),
-      headers: yield* firstOfEach(Object.entries(definition.headerNames ?? {}), headerText)
-    })
-  }
-  return settings
 })
 
 const refuseWorkers = (count: number) =>
@@ -258,16 +227,8 @@ export const requireInService = Effect.fnUntraced(function* (settings: Settings)
   })
 })
 
-/**
- * Reads every setting, for commands that serve nothing: what only a server needs may be missing. Fails with one message at
- * the first that cannot be used.
- *
- * @category constructors
- * @since 0.1.0
- */
-export const readForTools = Effect.fnUntraced(function* (
-  definitions: ReadonlyArray<ProviderDefinition>
-): Effect.fn.Return<Settings, SettingError> {
+/** Every setting, each by its own name; the configuration file's values are what `FileValues` has. */
+const readEach = Effect.fnUntraced(function* (definitions: ReadonlyArray<ProviderDefinition>): Effect.fn.Return<Settings, SettingError> {
   const databaseUrl = yield* url("DATABASE_URL", ["postgres:", "postgresql:"], true)
   const redisUrl = yield* url("REDIS_URL", ["redis:", "rediss:"], true)
   return {
@@ -281,7 +242,11 @@ export const readForTools = Effect.fnUntraced(function* (
     adminApiKey: yield* secret("ADMIN_API_KEY"),
     keyEncryptionKeys: yield* fernetKeys,
     keyHashSecret: yield* hashSecret,
-    providers: yield* providerSettings(definitions),
+    providers: yield* readProviders(definitions),
+    definitions,
+    catalog: shipped,
+    routes: new Map<string, ReadonlyArray<string>>(),
+    weights: {},
     firstByteTimeoutMs: yield* whole("PROVIDER_FIRST_BYTE_TIMEOUT_MS", 30_000, 1, 3_600_000),
     idleTimeoutMs: yield* whole("PROVIDER_IDLE_TIMEOUT_MS", 60_000, 1, 3_600_000),
     breakerFailures: yield* whole("BREAKER_FAILURES", 5, 1, 1_000),
@@ -316,74 +281,64 @@ export const readForTools = Effect.fnUntraced(function* (
   }
 })
 
-/** The same, for a server. @category constructors @since 0.1.0 */
-export const read = (definitions: ReadonlyArray<ProviderDefinition>): Effect.Effect<Settings, SettingError> =>
-  Effect.flatMap(readForTools(definitions), requireInService)
-
-/** A secret as code may give it. @category models @since 0.1.0 */
-export type GivenSecret = Redacted.Redacted | string
-
-/** What code says of one provider; the rest is the registry's. @category models @since 0.1.0 */
-export interface GivenProvider extends Omit<ProviderSettings, "apiKey"> {
-  readonly apiKey?: GivenSecret
+/** Enough said that nothing is left unread. */
+const everything = {
+  MODERATION_URL: "http://localhost",
+  EXTERNAL_CACHE_URL: "http://localhost",
+  OTEL_EXPORTER_OTLP_ENDPOINT: "http://localhost"
 }
 
-type SecretName = "databaseUrl" | "redisUrl" | "adminApiKey" | "keyHashSecret" | "metricsToken" | "stripeWebhookSecret"
+/** What every setting takes, in the order in which they are read; keys and addresses of providers are not among them. @category descriptions @since 0.1.0 */
+export const facts: Effect.Effect<ReadonlyArray<SettingFact>> = Effect.gen(function* () {
+  const found = new Map<string, SettingFact>()
+  yield* readEach([]).pipe(
+    Effect.provideService(Noted, (fact) => {
+      if (!found.has(fact.name)) found.set(fact.name, fact)
+    }),
+    Effect.provideService(FileValues, new Map()),
+    Effect.provideService(ConfigProvider.ConfigProvider, ConfigProvider.fromUnknown(everything)),
+    Effect.orDie
+  )
+  return [...found.values()]
+})
 
-/** Settings given by code instead of the environment; what is absent has its default. @category models @since 0.1.0 */
-export interface GivenSettings
-  extends Partial<Omit<Settings, SecretName | "keyEncryptionKeys" | "providers">>,
-    Partial<Record<SecretName, GivenSecret | null>> {
-  /** Newest first. */
-  readonly keyEncryptionKeys?: ReadonlyArray<GivenSecret> | null
-  /** By slug. */
-  readonly providers?: Readonly<Record<string, GivenProvider>>
-}
+/** Names of a file that no setting has. */
+const checkNames = Effect.fnUntraced(function* (file: ConfigFile.ConfigFile) {
+  if (file.values.size === 0) return
+  const names = (yield* facts).map(({ name }) => name)
+  for (const [name, { path }] of file.values) {
+    if (names.includes(name)) continue
+    const near = nearest(name.toLowerCase(), [...names.map((each) => each.toLowerCase()), ...Object.keys(Sections.fields)])
+    return yield* new SettingError({
+      message: `${path} is no setting${near === null ? "" : `; \`${near}\` is`}. \`sluice config schema\` describes them all.`
+    })
+  }
+})
 
-const redact = (secret: GivenSecret): Redacted.Redacted => (typeof secret === "string" ? Redacted.make(secret) : secret)
-
-const conceal = (secret: GivenSecret | null | undefined): Redacted.Redacted | null =>
-  secret === null || secret === undefined ? null : redact(secret)
+/** The settings under a file. @category constructors @since 0.1.0 */
+export const under = Effect.fnUntraced(function* (file: ConfigFile.ConfigFile): Effect.fn.Return<Settings, SettingError> {
+  yield* checkNames(file)
+  const made = ConfiguredProviders.configure(file.path ?? "settings", file.sections.providers ?? {})
+  if (Result.isFailure(made)) return yield* new SettingError({ message: made.failure })
+  const { definitions, headers, keyless, values } = made.success
+  const settings = yield* Effect.provideService(readEach(definitions), FileValues, new Map([...file.values, ...values]))
+  const providers = new Map(settings.providers)
+  for (const slug of keyless) providers.set(slug, { ...providers.get(slug), isKeyless: true })
+  for (const [slug, given] of headers) {
+    const known = providers.get(slug)
+    if (known !== undefined) providers.set(slug, { ...known, headers: { ...given, ...known.headers } })
+  }
+  return { ...settings, providers, ...(yield* ConfiguredCatalog.read(file, definitions)) }
+})
 
 /**
- * The settings of a program that embeds the gateway. Nothing is read from the environment.
+ * Reads every setting, for commands that serve nothing: what only a server needs may be missing. Fails with one message at
+ * the first that cannot be used.
  *
  * @category constructors
  * @since 0.1.0
  */
-export const make = Effect.fnUntraced(function* (
-  definitions: ReadonlyArray<ProviderDefinition>,
-  given: GivenSettings
-): Effect.fn.Return<Settings, SettingError> {
-  const {
-    adminApiKey,
-    databaseUrl,
-    keyEncryptionKeys,
-    keyHashSecret,
-    metricsToken,
-    providers = {},
-    redisUrl,
-    stripeWebhookSecret,
-    ...rest
-  } = given
-  const defaults = yield* Effect.provideService(readForTools(definitions), ConfigProvider.ConfigProvider, ConfigProvider.fromUnknown({}))
-  const found = new Map<string, ProviderSettings>()
-  for (const [name, { apiKey, ...provider }] of Object.entries(providers)) {
-    const definition = definitions.find(({ aliases, slug }) => slug === name || aliases.includes(name))
-    if (definition === undefined)
-      return yield* refuse("providers", name, `providers of the registry: ${definitions.map(({ slug }) => slug).join(", ")}`)
-    found.set(definition.slug, { ...provider, ...(apiKey === undefined ? {} : { apiKey: redact(apiKey) }) })
-  }
-  return yield* requireInService({
-    ...defaults,
-    ...rest,
-    adminApiKey: conceal(adminApiKey),
-    databaseUrl: conceal(databaseUrl),
-    redisUrl: conceal(redisUrl),
-    keyEncryptionKeys: keyEncryptionKeys?.map(redact) ?? null,
-    keyHashSecret: conceal(keyHashSecret),
-    metricsToken: conceal(metricsToken),
-    stripeWebhookSecret: conceal(stripeWebhookSecret),
-    providers: found
-  })
-})
+export const readForTools = Effect.flatMap(ConfigFile.load, under)
+
+/** The same, for a server. @category constructors @since 0.1.0 */
+export const read = Effect.flatMap(readForTools, requireInService)

@@ -48,6 +48,8 @@ export interface ModelProvider {
   readonly nativeId: string
   /** Null when no source gives a price at this provider. */
   readonly pricing: Pricing | null
+  /** The operator said so: what the provider lists changes nothing of it. */
+  readonly isFixed?: true
 }
 
 /** A model under its canonical id `{org}/{name}`, lower case. @category models @since 0.1.0 */
@@ -72,6 +74,8 @@ export interface Model {
   /** Unix seconds. */
   readonly created: number
   readonly providers: ReadonlyArray<ModelProvider>
+  /** Providers that the operator says serve it, whoever else may. */
+  readonly alsoServedBy?: ReadonlyArray<string>
 }
 
 /** One provider a request may be sent to, with everything needed to price it. @category models @since 0.1.0 */

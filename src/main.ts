@@ -8,6 +8,7 @@ import { NodeRuntime, NodeServices } from "@effect/platform-node"
 import { Cause, Console, Effect, Exit } from "effect"
 import { Command } from "effect/cli"
 import * as BookDesk from "../layers/BookDesk.ts"
+import * as ConfigDesk from "../layers/ConfigDesk.ts"
 import { VERSION } from "../layers/House.ts"
 import * as PeopleDesk from "../layers/PeopleDesk.ts"
 import * as Server from "../layers/Server.ts"
@@ -20,7 +21,7 @@ const explain = (cause: Cause.Cause<unknown>): Effect.Effect<void> => {
   return Console.error(`sluice: ${message}`)
 }
 
-const program = Sluice.make({ serve: Server.serve, book: BookDesk.desk, people: PeopleDesk.desk }).pipe(
+const program = Sluice.make({ serve: Server.serve, book: BookDesk.desk, people: PeopleDesk.desk, config: ConfigDesk.desk }).pipe(
   Command.run({ version: VERSION }),
   Effect.tapCause((cause) => (Cause.hasInterruptsOnly(cause) ? Effect.void : explain(cause))),
   Effect.provide(NodeServices.layer)

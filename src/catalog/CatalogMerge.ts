@@ -121,7 +121,7 @@ const withProvider = (model: Model, provider: string, row: ListedRow): Model => 
   const listed = decodePricing(row.pricing)
   const known = model.providers.find((candidate) => candidate.slug === provider)
   if (known !== undefined) {
-    if (known.nativeId.toLowerCase() !== row.nativeId.toLowerCase()) return model
+    if (known.isFixed === true || known.nativeId.toLowerCase() !== row.nativeId.toLowerCase()) return model
     const pricing = refreshed(known.pricing, row.free === model.free ? listed : null)
     return { ...model, providers: model.providers.map((entry): ModelProvider => (entry === known ? { ...known, pricing } : entry)) }
   }

@@ -27,6 +27,11 @@ export interface Resolved {
   readonly routing: Routing | null
 }
 
+/** Names of a deployment's own that stand for several models, in lower case; at least one model each. @category references @since 0.1.0 */
+export const ModelRoutes = Context.Reference<ReadonlyMap<string, ReadonlyArray<string>>>("sluice/catalog/ModelRoutes", {
+  defaultValue: () => new Map()
+})
+
 /** @category services @since 0.1.0 */
 export class Resolution extends Context.Service<
   Resolution,
@@ -45,7 +50,8 @@ export class Resolution extends Context.Service<
         health: yield* PublishedHealth,
         p50Of: yield* Latencies,
         signalsOf: yield* QualitySignals,
-        recommend: yield* Recommender
+        recommend: yield* Recommender,
+        routes: yield* ModelRoutes
       }
       return Resolution.of({ resolve: (request, accountId) => resolve({ ...parts, accountId: accountId ?? null }, request) })
     })
@@ -60,6 +66,7 @@ interface Parts {
   readonly p50Of: P50
   readonly signalsOf: SignalsOf
   readonly recommend: Recommend | null
+  readonly routes: ReadonlyMap<string, ReadonlyArray<string>>
   /** Who asks; null: nobody known. */
   readonly accountId: string | null
 }
@@ -170,7 +177,14 @@ const withFallbacks = Effect.fnUntraced(function* (parts: Parts, request: Infere
   return { candidates: all, routing: first._tag === "Success" ? first.success.routing : null }
 })
 
-const resolve = Effect.fnUntraced(function* (parts: Parts, request: InferenceRequest): Effect.fn.Return<Resolved, CatalogError> {
+/** A name that stands for several models as those. */
+const spelledOut = (parts: Parts, request: InferenceRequest): InferenceRequest => {
+  const [model, ...others] = parts.routes.size === 0 ? [] : (parts.routes.get(request.model.toLowerCase()) ?? [])
+  return model === undefined ? request : { ...request, model, fallbackModels: [...others, ...request.fallbackModels] }
+}
+
+const resolve = Effect.fnUntraced(function* (parts: Parts, asked: InferenceRequest): Effect.fn.Return<Resolved, CatalogError> {
+  const request = spelledOut(parts, asked)
   const resolved = yield* withFallbacks(parts, request)
   const able = forOperation(resolved.candidates, request.operation, (slug) => parts.registry.get(slug)?.definition)
   if (typeof able === "string") return yield* refuse(able)

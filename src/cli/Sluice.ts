@@ -6,6 +6,7 @@
 import type { Effect, Option } from "effect"
 import { Command, Flag } from "effect/cli"
 import * as BookCommands from "./BookCommands.ts"
+import * as ConfigCommands from "./ConfigCommands.ts"
 import * as PeopleCommands from "./PeopleCommands.ts"
 
 /** What may be said of the server on the command line. @category models @since 0.1.0 */
@@ -19,6 +20,7 @@ export interface Commands<E, R> {
   readonly serve: (flags: ServeFlags) => Effect.Effect<void, E, R>
   readonly book: BookCommands.BookDesk<E, R>
   readonly people: PeopleCommands.PeopleDesk<E, R>
+  readonly config: ConfigCommands.ConfigDesk<E, R>
 }
 
 const workers = Flag.String("workers").pipe(
@@ -33,7 +35,7 @@ export const make = <E, R>(commands: Commands<E, R>) =>
     Command.withSubcommands([
       Command.make("serve", { workers }, commands.serve).pipe(
         Command.withDescription(
-          "Run the server. Settings come from the environment: PORT, HOST, DATABASE_URL, REDIS_URL, DATA_DIR, <PROVIDER>_API_KEY and more; see the README."
+          "Run the server. Settings come from the environment (PORT, HOST, DATABASE_URL, REDIS_URL, DATA_DIR, <PROVIDER>_API_KEY and more) and from ./sluice.yaml, or the file that SLUICE_CONFIG names; `sluice config schema` describes them all."
         ),
         Command.withExamples([
           { command: "sluice serve", description: "Embedded mode: everything in this process, data under ./data" },
@@ -44,6 +46,7 @@ export const make = <E, R>(commands: Commands<E, R>) =>
       PeopleCommands.users(commands.people),
       PeopleCommands.keys(commands.people),
       BookCommands.credits(commands.book),
-      BookCommands.ledger(commands.book)
+      BookCommands.ledger(commands.book),
+      ConfigCommands.config(commands.config)
     ])
   )

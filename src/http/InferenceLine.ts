@@ -10,7 +10,7 @@ import type { Caller } from "../../schemas/Account.ts"
 import type { InferenceRequest } from "../../schemas/Inference.ts"
 import * as Money from "../../schemas/Money.ts"
 import { estimateTokens, totalTokens } from "../../schemas/Usage.ts"
-import { Catalog } from "../catalog/Catalog.ts"
+import { Resolution } from "../catalog/Resolution.ts"
 import { Gateway, type GatewayCall, type GatewayError } from "../Gateway.ts"
 import { Identity } from "../identity/Identity.ts"
 import { KeyHasher } from "../identity/KeyHasher.ts"
@@ -120,7 +120,7 @@ export interface InferenceLine {
 /** @category constructors @since 0.1.0 */
 export const make = Effect.gen(function* () {
   const gateway = yield* Gateway
-  const catalog = yield* Catalog
+  const resolution = yield* Resolution
   const identity = yield* Identity
   const limits = yield* KeyLimits
   const services = { idempotency: yield* Idempotency, hasher: yield* KeyHasher }
@@ -182,7 +182,7 @@ export const make = Effect.gen(function* () {
       const { clientId, id } = yield* RequestIds
       return HttpServerResponse.setHeaders(edge.refuse(refused, clientId ?? id), headers)
     }
-    yield* Effect.mapError(catalog.candidates(request.model, request.preference), ApiError.fromCatalog)
+    yield* Effect.mapError(resolution.resolve(request), ApiError.fromCatalog)
     return HttpServerResponse.jsonUnsafe({ input_tokens: Pricing.promptTokens(request) }, { headers })
   })
 

@@ -28,6 +28,8 @@ export interface ProviderSettings {
   readonly baseUrl?: string
   readonly variables?: Readonly<Record<string, string>>
   readonly headers?: Readonly<Record<string, string>>
+  /** Takes no key: switched on without one. */
+  readonly isKeyless?: boolean
 }
 
 /** @category services @since 0.1.0 */
@@ -41,14 +43,17 @@ export class ProviderRegistry extends Context.Service<
     readonly chain: ReadonlyArray<string>
   }
 >()("sluice/providers/ProviderRegistry") {
-  /** The registry's providers under these settings, by slug. */
-  static readonly layer = (settings: ReadonlyMap<string, ProviderSettings>): Layer.Layer<ProviderRegistry> =>
+  /** Providers under these settings, by slug: the registry's unless others are given. */
+  static readonly layer = (
+    settings: ReadonlyMap<string, ProviderSettings>,
+    rows: ReadonlyArray<ProviderDefinition> = definitions
+  ): Layer.Layer<ProviderRegistry> =>
     Layer.sync(this, () => {
-      const all = definitions.map((definition) => register(definition, settings.get(definition.slug) ?? {}))
+      const all = rows.map((definition) => register(definition, settings.get(definition.slug) ?? {}))
       const named = new Map(
         all.flatMap((provider) => [provider.definition.slug, ...provider.definition.aliases].map((name) => [name, provider] as const))
       )
-      return ProviderRegistry.of({ all, get: (slug) => named.get(slug), chain: defaultChain(definitions) })
+      return ProviderRegistry.of({ all, get: (slug) => named.get(slug), chain: defaultChain(rows) })
     })
 }
 
@@ -72,7 +77,7 @@ const register = (definition: ProviderDefinition, settings: ProviderSettings): R
   }
   const baseUrl = settings.baseUrl ?? fill(definition.baseUrl, variables)
   const reachable = !baseUrl.includes("{")
-  const hasKey = settings.apiKey !== undefined || definition.protocol === "sandbox"
+  const hasKey = settings.apiKey !== undefined || settings.isKeyless === true || definition.protocol === "sandbox"
   return {
     definition,
     active: hasKey && reachable && spoken.includes(definition.protocol),

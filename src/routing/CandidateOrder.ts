@@ -15,12 +15,14 @@ const openRouterOnly = /:(free|exacto|extended)$/
  * @category routing
  * @since 0.1.0
  */
-export const allowedProviders = (model: Pick<Model, "id" | "openWeights" | "providers">): ReadonlyArray<string> => {
+export const allowedProviders = (model: Pick<Model, "id" | "openWeights" | "providers" | "alsoServedBy">): ReadonlyArray<string> => {
   const serving = model.providers.map((provider) => provider.slug)
-  if (model.id.startsWith("openrouter/") || openRouterOnly.test(model.id)) return serving.filter((slug) => slug === "openrouter")
+  const told = model.alsoServedBy ?? []
+  const only = (...slugs: ReadonlyArray<string>) => [...new Set([...slugs, ...told])].filter((slug) => serving.includes(slug))
+  if (model.id.startsWith("openrouter/") || openRouterOnly.test(model.id)) return only("openrouter")
   if (model.openWeights) return serving
-  if (model.id.startsWith("openai/")) return ["openai", "openrouter"].filter((slug) => serving.includes(slug))
-  if (model.id.startsWith("anthropic/")) return ["anthropic", "openrouter"].filter((slug) => serving.includes(slug))
+  if (model.id.startsWith("openai/")) return only("openai", "openrouter")
+  if (model.id.startsWith("anthropic/")) return only("anthropic", "openrouter")
   return serving
 }
 
@@ -42,7 +44,10 @@ export interface OrderOptions {
  * @category routing
  * @since 0.1.0
  */
-export const order = (model: Pick<Model, "id" | "openWeights" | "providers">, options: OrderOptions): ReadonlyArray<string> => {
+export const order = (
+  model: Pick<Model, "id" | "openWeights" | "providers" | "alsoServedBy">,
+  options: OrderOptions
+): ReadonlyArray<string> => {
   const { chain, detected, org, preference } = options
   const allowed = allowedProviders(model)
   const house = model.id.startsWith("openai/") ? "openai" : model.id.startsWith("anthropic/") ? "anthropic" : null
