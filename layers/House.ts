@@ -34,6 +34,7 @@ import { Lifecycle } from "../src/health/Lifecycle.ts"
 import { PassiveHealth } from "../src/health/PassiveHealth.ts"
 import { ProbeBook } from "../src/health/ProbeBook.ts"
 import { Probes } from "../src/health/Probes.ts"
+import { ProviderBalances } from "../src/health/ProviderBalances.ts"
 import * as RoutingHealth from "../src/health/RoutingHealth.ts"
 import * as SignalWatch from "../src/health/SignalWatch.ts"
 import { UptimeReports } from "../src/health/UptimeReports.ts"
@@ -208,7 +209,8 @@ export const services = (settings: Settings, secrets: Secrets, ledgerOptions: Co
     Layer.provide([ProviderLists.layer, transport])
   )
   const probes = Probes.layer({ everyMs: settings.healthProbes ? PROBE_EVERY : null, dailyBudget: settings.healthProbeDailyBudget })
-  const health = Layer.mergeAll(PassiveHealth.layer(), SignalWatch.layer, HealthReporter.layer()).pipe(
+  const balances = ProviderBalances.layer({ everyMs: settings.providerBalanceMs, firstAfterMs: FIRST_SYNC }).pipe(Layer.provide(transport))
+  const health = Layer.mergeAll(balances, PassiveHealth.layer(), SignalWatch.layer, HealthReporter.layer()).pipe(
     Layer.provideMerge(probes.pipe(Layer.provide([ProbeBook.layer, adapters, transport]))),
     Layer.provideMerge(Layer.mergeAll(HealthBoard.layer, HealthBook.layer, UptimeReports.layer))
   )

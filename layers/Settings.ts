@@ -65,6 +65,8 @@ export interface Settings extends ConfiguredCatalog.ConfiguredCatalog {
   readonly catalogSyncMs: number
   /** Whether models are probed by themselves: that is paid to their providers. */
   readonly healthProbes: boolean
+  /** Between two looks at the credit that is left at providers; 0: none. */
+  readonly providerBalanceMs: number
   /** The most that probes of one UTC day may cost, in picodollars. */
   readonly healthProbeDailyBudget: bigint
   /** Whether requests that say nothing of it are answered from the response cache. */
@@ -254,6 +256,7 @@ const readEach = Effect.fnUntraced(function* (definitions: ReadonlyArray<Provide
     ledgerFlushMs: yield* whole("LEDGER_FLUSH_MS", 5, 0, 1_000),
     catalogSyncMs: yield* whole("CATALOG_SYNC_INTERVAL_MS", 21_600_000, 0, 604_800_000),
     healthProbes: (yield* oneOf("HEALTH_PROBES", "off", ["on", "off"])) === "on",
+    providerBalanceMs: yield* whole("PROVIDER_BALANCE_INTERVAL_MS", 900_000, 0, 86_400_000),
     healthProbeDailyBudget: yield* amount("HEALTH_PROBE_DAILY_USD", "1"),
     responseCache: (yield* oneOf("RESPONSE_CACHE", "off", ["on", "off"])) === "on",
     semanticCache: (yield* oneOf("SEMANTIC_CACHE", "off", ["on", "off"])) === "on",

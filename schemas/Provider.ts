@@ -32,6 +32,9 @@ export interface ProviderVariable {
   readonly fallback: string | null
 }
 
+/** How a provider words the credit that is left. @category models @since 0.1.0 */
+export type BalanceForm = "openrouter" | "deepseek" | "moonshot" | "siliconflow"
+
 /** One row of the registry. @category models @since 0.1.0 */
 export interface ProviderDefinition {
   readonly slug: string
@@ -44,6 +47,8 @@ export interface ProviderDefinition {
   readonly paths: ProviderPaths
   /** Where it lists its models: a path, or an address elsewhere; null where it lists none. */
   readonly modelsPath: string | null
+  /** Where it tells what is left of the credit there: a path beside the others. */
+  readonly balance?: { readonly path: string; readonly form: BalanceForm }
   readonly variables?: Readonly<Record<string, ProviderVariable>>
   /** Headers whose values a deployment may give, by the environment variables that carry them. */
   readonly headerNames?: Readonly<Record<string, ReadonlyArray<string>>>

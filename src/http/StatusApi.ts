@@ -47,5 +47,6 @@ export const StatusApi = HttpApiGroup.make("status").add(
     ...json
   }),
   HttpApiEndpoint.get("incidents", "/admin/incidents", { query: IncidentFilter, success: listOf(Incident), error: failures }),
+  HttpApiEndpoint.get("providersForOperator", "/admin/providers", { success: listOf(Row), error: failures }),
   HttpApiEndpoint.post("probe", "/admin/health/probes", { payload: ProbeRequest, success: listOf(Row), error: failures })
 )

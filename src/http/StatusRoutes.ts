@@ -8,10 +8,15 @@ import type { HttpServerRequest } from "effect/http"
 import { HttpApiBuilder } from "effect/http-api"
 import type { Incident } from "../../schemas/Health.ts"
 import { HealthBook, type HealthBookError, type IncidentQuery } from "../health/HealthBook.ts"
+import type { Health } from "../health/HealthRecord.ts"
+import { PassiveHealth } from "../health/PassiveHealth.ts"
 import { Probes } from "../health/Probes.ts"
+import { ProviderBalances } from "../health/ProviderBalances.ts"
 import { type UptimeGroup, uptimeGroups } from "../health/UptimeReports.ts"
 import { Identity } from "../identity/Identity.ts"
+import { Breakers } from "../providers/Breakers.ts"
 import { ProviderRegistry } from "../providers/ProviderRegistry.ts"
+import { PublishedHealth } from "../routing/PublishedHealth.ts"
 import { operator } from "./Access.ts"
 import { Api } from "./Api.ts"
 import * as ApiError from "./ApiError.ts"
@@ -48,6 +53,20 @@ const count = (states: ReadonlyArray<{ readonly status: string }>) => {
   return { total: states.length, healthy: of("healthy"), degraded: of("degraded"), down: of("down"), unknown: of("unknown") }
 }
 
+const recentOf = (health: Health | null) =>
+  health === null
+    ? null
+    : {
+        uptime: health.uptime,
+        successes: health.successes,
+        failures: health.failures,
+        limited: health.limited,
+        consecutive_failures: health.consecutiveFailures,
+        latency_p50_ms: health.latencyP50,
+        first_chunk_p50_ms: health.firstChunkP50,
+        tokens_per_second_p50: health.tokensPerSecondP50
+      }
+
 /** @category layers @since 0.1.0 */
 export const layer = HttpApiBuilder.group(
   Api,
@@ -58,6 +77,10 @@ export const layer = HttpApiBuilder.group(
     const identity = yield* Identity
     const registry = yield* ProviderRegistry
     const probes = yield* Probes
+    const balances = yield* ProviderBalances
+    const breakers = yield* Breakers
+    const passive = yield* PassiveHealth
+    const seen = yield* PublishedHealth
 
     const incidentQuery = (query: Query & { readonly status?: Incident["status"] | undefined }) =>
       Effect.map(
@@ -135,6 +158,20 @@ export const layer = HttpApiBuilder.group(
       return list(found.data, found.next)
     })
 
+    const forOperator = Effect.map(breakers.states, (states) => {
+      const left = balances.all()
+      return registry.all.map(({ active, definition: { balance, name, slug } }) => ({
+        slug,
+        name,
+        active,
+        breaker: states.find((state) => state.provider === slug)?.state ?? "closed",
+        health: seen().ofProvider(slug),
+        tells_balance: balance !== undefined,
+        balance: left.find((row) => row.provider === slug) ?? null,
+        recent: recentOf(passive.provider(slug))
+      }))
+    })
+
     const readProbe = decodeBody(ProbeRequest)
     const probeNow = Effect.fnUntraced(function* (request: HttpServerRequest.HttpServerRequest) {
       yield* operator(identity, request, "providers:manage")
@@ -177,6 +214,14 @@ export const layer = HttpApiBuilder.group(
       )
       .handleRaw("statusUptimes", ({ query }) => handled(uptimes(query)))
       .handleRaw("statusUptime", ({ params, query }) => handled(history(params.provider, params["*"] ?? "", query)))
+      .handleRaw("providersForOperator", ({ request }) =>
+        handled(
+          Effect.andThen(
+            operator(identity, request, "monitoring:read"),
+            Effect.map(forOperator, (rows) => list(rows))
+          )
+        )
+      )
       .handleRaw("probe", ({ request }) => handled(probeNow(request)))
       .handleRaw("incidents", ({ query, request }) => handled(all(query, request)))
   })

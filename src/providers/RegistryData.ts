@@ -22,6 +22,9 @@ const Row = Schema.Struct({
     stream: Schema.optionalKey(Schema.String)
   }),
   modelsPath: Schema.NullOr(Schema.String),
+  balance: Schema.optionalKey(
+    Schema.Struct({ path: Schema.String, form: Schema.Literals(["openrouter", "deepseek", "moonshot", "siliconflow"]) })
+  ),
   variables: Schema.optionalKey(
     Schema.Record(Schema.String, Schema.Struct({ names: Schema.Array(Schema.String), fallback: Schema.NullOr(Schema.String) }))
   ),

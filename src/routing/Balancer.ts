@@ -8,6 +8,7 @@ import type { InferenceRequest } from "../../schemas/Inference.ts"
 import type { Candidate } from "../../schemas/Model.ts"
 import { balance, isSplit, RoutingOptions } from "./Balancing.ts"
 import { LiveHealth } from "./LiveHealth.ts"
+import { LowCredit } from "./LowCredit.ts"
 
 /** Candidates, at least one. @category models @since 0.1.0 */
 export type Candidates = Arr.NonEmptyReadonlyArray<Candidate>
@@ -25,7 +26,8 @@ export class Balancer extends Context.Service<
     Effect.gen(function* () {
       const live = yield* LiveHealth
       const options = yield* RoutingOptions
-      const input = { options, live: (candidate: Candidate) => live(candidate.model.id, candidate.provider) }
+      const isLow = yield* LowCredit
+      const input = { options, isLow, live: (candidate: Candidate) => live(candidate.model.id, candidate.provider) }
       const order: Balancer["Service"]["order"] = (request, candidates, cost) => {
         if (candidates.length === 1 || (request.preference?.order.length ?? 0) > 0) return Effect.succeed(candidates)
         const sort = request.preference?.sort ?? null

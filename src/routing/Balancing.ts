@@ -35,6 +35,8 @@ export interface BalancingInput {
   readonly sort: ProviderSort | null
   readonly isStream: boolean
   readonly live: (candidate: Candidate) => Live
+  /** Whether next to nothing is left of the credit at a provider. */
+  readonly isLow: (provider: string) => boolean
   /** What this request would cost there. */
   readonly cost: (candidate: Candidate) => bigint
   /** From 0 to 1, for a split by weights; null: none is drawn. */
@@ -101,6 +103,12 @@ const healthyFirst = (candidates: ReadonlyArray<Candidate>, { live, options }: B
   return [...candidates.filter((_, at) => !isIll(at)), ...candidates.filter((_, at) => isIll(at))]
 }
 
+/** Those at which the credit is about to end go behind all others, before they refuse for want of it. */
+const paidFirst = (candidates: ReadonlyArray<Candidate>, { isLow }: BalancingInput): ReadonlyArray<Candidate> => {
+  const low = candidates.filter(({ provider }) => isLow(provider))
+  return low.length === 0 ? candidates : [...candidates.filter((candidate) => !low.includes(candidate)), ...low]
+}
+
 /**
  * Orders the candidates of a route: within each model, as models follow each other because the caller or a router said so.
  *
@@ -114,7 +122,7 @@ export const balance = (candidates: ReadonlyArray<Candidate>, input: BalancingIn
     let end = at + 1
     while (candidates[end]?.model.id === model) end++
     const group = candidates.slice(at, end)
-    ordered.push(...(group.length === 1 ? group : healthyFirst(sorted(group, input), input)))
+    ordered.push(...(group.length === 1 ? group : paidFirst(healthyFirst(sorted(group, input), input), input)))
     at = end
   }
   return ordered

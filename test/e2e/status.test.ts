@@ -143,6 +143,32 @@ describe("the status page", () => {
     }
   })
 
+  it("X-13 X-19 the operator sees providers with their state and credit, and has a model probed", async () => {
+    const providers = (await home.server.admin<List<Record<string, unknown>>>("GET", "/admin/providers")).body.data
+    const row = (slug: string) => providers.find((provider) => provider["slug"] === slug)
+    assert.deepInclude(row("openai"), { active: true, breaker: "closed", tells_balance: false, balance: null })
+    assert.deepInclude(row("openrouter"), { active: false, tells_balance: true })
+    const before = home.mock.calls().length
+    const probed = await home.server.admin<List<Record<string, unknown>>>("POST", "/admin/health/probes", {
+      model: "gpt-4o",
+      provider: "openai"
+    })
+    assert.deepInclude(probed.body.data[0], {
+      provider: "openai",
+      model: "openai/gpt-4o",
+      outcome: "success",
+      tier: "on_demand",
+      error: null
+    })
+    assert.strictEqual(home.mock.calls().length, before + 1)
+    assert.deepInclude(home.mock.calls().at(-1)?.body, { model: "gpt-4o", messages: [{ role: "user", content: "ping" }] })
+    home.mock.script({ status: 500 })
+    const failed = await home.server.admin<List<Record<string, unknown>>>("POST", "/admin/health/probes", { model: "gpt-4o" })
+    assert.deepInclude(failed.body.data[0], { outcome: "failure", error: "status_500" })
+    assert.strictEqual((await home.server.admin("POST", "/admin/health/probes", { model: "no/such" })).status, 404)
+    assert.strictEqual((await jsonCall(home.server.url, customer.key, "POST", "/admin/health/probes", { model: "gpt-4o" })).status, 403)
+  })
+
   it("what is asked wrongly is refused, and incidents' details are the operator's", async () => {
     const status = async (path: string, key: string | null = null) => (await jsonCall(home.server.url, key, "GET", path)).status
     assert.strictEqual(await status("/v1/status/uptime/nobody/a/b"), 404)
