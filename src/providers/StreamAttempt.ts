@@ -3,7 +3,7 @@
  *
  * @since 0.1.0
  */
-import { Array as Arr, Clock, Effect, Exit, type Pull, Scope, Stream } from "effect"
+import { Array as Arr, Channel, Clock, Effect, Exit, type Pull, Scope } from "effect"
 import { type InferenceEvent, isContent } from "../../schemas/Inference.ts"
 import { ProviderAnswer, ProviderError } from "../../schemas/Provider.ts"
 import type { AttemptSpan } from "./AttemptSpan.ts"
@@ -102,7 +102,8 @@ export const open =
       const opens = (event: InferenceEvent) => isContent(event) || (isContinuation ? event._tag === "Finish" : excuses(event))
       const opened = Effect.gen(function* () {
         const startedAt = yield* Clock.currentTimeMillis
-        const pulled = yield* Stream.toPull(yield* adapter.stream(call))
+        // Pulled by one who asks for nothing of the context: Stream.toPull would copy all of it for every batch.
+        const pulled = yield* Channel.toPullScoped((yield* adapter.stream(call)).channel, scope)
         const batches = span === null ? pulled : seen(pulled, span)
         const head = yield* readHead(call.provider.definition.slug, batches, opens)
         yield* Scope.addFinalizer(scope, verdict.tell("ignored"))
