@@ -48,6 +48,37 @@ describe("the OpenAI codec", () => {
     assert.isNull(decode([bytes(sse([{ choices: [{ index: 0, delta: {}, finish_reason: "content_filter" }] }]))]).fault)
   })
 
+  it("takes an end that says no reason for one: a whole body, and [DONE]", () => {
+    const stops = (decoded: { readonly events: ReadonlyArray<InferenceEvent> }) =>
+      decoded.events.flatMap((event) => (event._tag === "Finish" ? [event.reason] : []))
+    for (const reason of [{}, { finish_reason: null }, { finish_reason: "" }]) {
+      const bare = decodeAnswer(JSON.stringify({ choices: [{ message: { content: "x" }, ...reason }] }))
+      assert.deepStrictEqual([bare.fault, stops(bare)], [null, ["stop"]])
+    }
+    assert.strictEqual(decodeAnswer('{"choices":[{"message":{}}]}').fault?.fault, "cut")
+    const said = sse([{ choices: [{ delta: { content: "x" } }] }])
+    assert.strictEqual(decode([bytes(said)]).fault, "cut")
+    const done = decode([bytes(`${said}data: [DONE]\n\n`)])
+    assert.deepStrictEqual([done.fault, stops(done)], [null, ["stop"]])
+  })
+
+  it("says that an answer ended by its tool calls, whatever the provider calls it", () => {
+    const call = { function: { name: "f", arguments: "{}" } }
+    const whole = decodeAnswer(JSON.stringify({ choices: [{ message: { tool_calls: [call] }, finish_reason: "stop" }] }))
+    const streamed = decode([
+      bytes(sse([{ choices: [{ index: 0, delta: { tool_calls: [{ index: 0, ...call }] }, finish_reason: "stop" }] }]))
+    ])
+    for (const { events } of [whole, streamed]) assert.deepInclude(events.at(-1), { _tag: "Finish", reason: "tool_calls" })
+  })
+
+  it("takes no figure below zero, and none that is no number, for a count", () => {
+    const choices = [{ message: { content: "x" }, finish_reason: "stop" }]
+    for (const usage of [{ prompt_tokens: "100", completion_tokens: -5 }, { prompt_tokens: -1 }, {}]) {
+      const { events } = decodeAnswer(JSON.stringify({ choices, usage }))
+      assert.isFalse(events.some((event) => event._tag === "Usage"))
+    }
+  })
+
   it("takes nothing after [DONE]", () => {
     const late = `${whole}data: {"choices":[{"index":0,"delta":{"content":"late"}}]}\n\n`
     assert.deepStrictEqual(decode([bytes(late)]), decode([bytes(whole)]))

@@ -13,6 +13,12 @@ import { decodeUsage, finishEvent, pushText, pushToolCalls } from "./OpenAiMessa
 /** Reasons that an answer may have for being empty. */
 const isExcuse = (reason: FinishReason): boolean => reason === "content_filter" || reason === "length"
 
+/** Why a choice ended; null where nothing is said. */
+const reasonOf = (choice: Json.JsonObject): string | null => {
+  const reason = Json.string(choice["finish_reason"])
+  return reason === "" ? null : reason
+}
+
 const errorText = (value: Json.Json): string =>
   (Json.isObject(value) ? Json.string(value["message"]) : Json.string(value)) ?? "the provider reported an error"
 
@@ -39,9 +45,11 @@ export const decodeAnswer = (text: string): Decoded => {
       pushText(events, index, choice["message"], choice["logprobs"])
       pushToolCalls(events, index, choice["message"], begun)
     }
-    const reason = Json.string(choice["finish_reason"])
-    if (reason === null) return { events, fault: fault("cut", "a choice has no finish reason") }
-    const finish = finishEvent(index, reason, choice)
+    const reason = reasonOf(choice)
+    // The answer is whole; a few leave out why it ended, which is then no other than its end.
+    if (reason === null && events.length === before)
+      return { events, fault: fault("cut", "a choice has neither content nor a finish reason") }
+    const finish = finishEvent(index, reason ?? "stop", choice, begun)
     if (finish === null) return { events, fault: fault("reported", `a choice ended with ${reason}`) }
     if (events.length === before && !isExcuse(finish.reason)) return { events, fault: fault("empty", "a choice has no content") }
     events.push(finish)
@@ -73,15 +81,14 @@ export class StreamDecoder implements AnswerDecoder {
       : decoded
   }
 
-  /** The provider has ended: whole only when every choice that began has its finish reason. */
+  /** The provider has ended: whole only when every choice that began has its finish reason, or `[DONE]` said so of all. */
   end(): Decoded {
     const decoded = this.events(this.sse.end())
     if (decoded.fault !== null) return decoded
     if (!this.content && !this.excused) return { ...decoded, fault: fault("empty", "the stream ended without content") }
-    for (const choice of this.opened) {
-      if (!this.finished.has(choice)) return { ...decoded, fault: fault("cut", "the stream ended without a finish reason") }
-    }
-    return decoded
+    const open = [...this.opened].filter((choice) => !this.finished.has(choice))
+    if (open.length > 0 && !this.done) return { ...decoded, fault: fault("cut", "the stream ended without a finish reason") }
+    return { ...decoded, events: [...decoded.events, ...open.flatMap((choice) => finishEvent(choice, "stop", {}, this.begun) ?? [])] }
   }
 
   /** `[DONE]` has come: what follows is not read. */
@@ -132,9 +139,9 @@ export class StreamDecoder implements AnswerDecoder {
       pushToolCalls(events, index, choice["delta"], this.begun)
     }
     if (events.length > before) this.content = true
-    const reason = Json.string(choice["finish_reason"])
-    if (reason === null || reason === "") return null
-    const finish = finishEvent(index, reason, choice)
+    const reason = reasonOf(choice)
+    if (reason === null) return null
+    const finish = finishEvent(index, reason, choice, this.begun)
     if (finish === null) return fault("reported", `a choice ended with ${reason}`)
     this.finished.add(index)
     if (isExcuse(finish.reason)) this.excused = true

@@ -33,9 +33,12 @@ const objectAt = (value: Json.JsonObject, key: string): Json.JsonObject => {
   return Json.isObject(inner) ? inner : {}
 }
 
+/** Whether a figure can be one: what is below zero or no number says nothing. */
+const isCount = (value: Json.Json | undefined): boolean => typeof value === "number" && value >= 0
+
 /** Figures of a provider, in disjoint classes; null when there are none. @category decoding @since 0.1.0 */
 export const decodeUsage = (value: Json.Json | undefined): Usage | null => {
-  if (!Json.isObject(value) || (typeof value["prompt_tokens"] !== "number" && typeof value["completion_tokens"] !== "number")) return null
+  if (!Json.isObject(value) || !(isCount(value["prompt_tokens"]) || isCount(value["completion_tokens"]))) return null
   const prompt = Json.count(value["prompt_tokens"])
   const completion = Json.count(value["completion_tokens"])
   const details = objectAt(value, "prompt_tokens_details")
@@ -140,14 +143,27 @@ const filtered = (results: Json.JsonObject): ReadonlyArray<string> =>
     Json.isObject(result) && (result["filtered"] === true || result["detected"] === true) ? [name] : []
   )
 
-/** The end of a choice; `null` when the provider broke it off. @category decoding @since 0.1.0 */
+const hasCalls = (begun: ReadonlySet<string>, choice: number): boolean => {
+  for (const key of begun) if (key.startsWith(`${choice}:`)) return true
+  return false
+}
+
+/**
+ * The end of a choice; `null` when the provider broke it off. Where tools were called, `begun` has them, and that is why it
+ * ended, also with those who say `stop`: clients go by it.
+ *
+ * @category decoding
+ * @since 0.1.0
+ */
 export const finishEvent = (
   index: number,
   reason: string,
-  choice: Json.JsonObject
+  choice: Json.JsonObject,
+  begun: ReadonlySet<string>
 ): (InferenceEvent & { readonly _tag: "Finish" }) | null => {
-  const finish = finishReason(reason)
-  if (finish === null) return null
+  const said = finishReason(reason)
+  if (said === null) return null
+  const finish = said === "stop" && hasCalls(begun, index) ? "tool_calls" : said
   const safety: Safety = { blocked: true, categories: filtered(objectAt(choice, "content_filter_results")) }
   return finish === "content_filter"
     ? { _tag: "Finish", choice: index, reason: finish, safety }
