@@ -50,9 +50,11 @@ const encodePricing = (pricing: Pricing | null) =>
         ...(pricing.reasoning === undefined ? {} : { reasoning: Money.toUsd(pricing.reasoning) }),
         ...(pricing.image === undefined ? {} : { image: Money.toUsd(pricing.image) }),
         ...(pricing.audioSecond === undefined ? {} : { audio_second: Money.toUsd(pricing.audioSecond) }),
-        ...(pricing.request === undefined ? {} : { request: Money.toUsd(pricing.request) }),
-        ...(pricing.tiers === undefined ? {} : { tiers: pricing.tiers.map(encodeTier) })
+        ...(pricing.request === undefined ? {} : { request: Money.toUsd(pricing.request) })
       }
+
+/** What long prompts cost, beside the prices: whoever reads those finds decimal strings and nothing else. */
+const encodeTiers = (pricing: Pricing | null) => (pricing?.tiers === undefined ? {} : { pricing_tiers: pricing.tiers.map(encodeTier) })
 
 /** The best of its providers' states is the model's. */
 const best = (states: ReadonlyArray<Health>): Health => {
@@ -76,6 +78,7 @@ export const encodeModel = (model: Model, slugs: ReadonlyArray<string>, healthOf
     max_output: model.maxOutput,
     modality: model.modality,
     pricing: encodePricing(first?.pricing ?? null),
+    ...encodeTiers(first?.pricing ?? null),
     supports: model.supports,
     health: best(providers.map((provider) => healthOf(provider.slug))),
     benchmarks: model.benchmarks,
@@ -86,6 +89,7 @@ export const encodeModel = (model: Model, slugs: ReadonlyArray<string>, healthOf
       slug: provider.slug,
       native_id: provider.nativeId,
       pricing: encodePricing(provider.pricing),
+      ...encodeTiers(provider.pricing),
       health: healthOf(provider.slug)
     }))
   }

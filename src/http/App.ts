@@ -18,6 +18,7 @@ import { Api } from "./Api.ts"
 import * as ApiError from "./ApiError.ts"
 import * as AuthRoutes from "./AuthRoutes.ts"
 import * as CatalogRoutes from "./CatalogRoutes.ts"
+import * as Cors from "./Cors.ts"
 import * as InferenceRoutes from "./InferenceRoutes.ts"
 import { IpGate } from "./IpGate.ts"
 import * as KeyRoutes from "./KeyRoutes.ts"
@@ -26,6 +27,7 @@ import * as OperatorRoutes from "./OperatorRoutes.ts"
 import * as PlanRoutes from "./PlanRoutes.ts"
 import { clientRequestId, type RequestIds, TrustedProxies } from "./RequestContext.ts"
 import * as RequestWatch from "./RequestWatch.ts"
+import * as RouteTemplates from "./RouteTemplates.ts"
 import * as StatusRoutes from "./StatusRoutes.ts"
 import * as UsageRoutes from "./UsageRoutes.ts"
 import * as WebhookRoutes from "./WebhookRoutes.ts"
@@ -57,12 +59,17 @@ const isAnthropic = (request: HttpServerRequest.HttpServerRequest): boolean => r
 const refuse = (request: HttpServerRequest.HttpServerRequest, error: ApiError.ApiError, id: string) =>
   isAnthropic(request) ? AnthropicError.toResponse(error, id) : ApiError.toResponse(error)
 
+const pathOf = (request: HttpServerRequest.HttpServerRequest): string => (request.url.split("?")[0] ?? "").replace(/(.)\/$/, "$1")
+
 const notFound = (request: HttpServerRequest.HttpServerRequest): ApiError.ApiError =>
   ApiError.make(
     404,
     "ENDPOINT_NOT_FOUND",
     `There is no ${request.method} ${request.url.split("?")[0]}. GET /openapi.json describes every route.`
   )
+
+const notAllowed = (request: HttpServerRequest.HttpServerRequest, allowed: ReadonlyArray<string>): ApiError.ApiError =>
+  ApiError.make(405, "METHOD_NOT_ALLOWED", `${pathOf(request)} takes ${allowed.join(" and ")}, not ${request.method}.`)
 
 /** What reached nobody: no such route, a query that is not of its schema, or something of ours that broke. */
 const fromCause = (request: HttpServerRequest.HttpServerRequest, cause: Cause.Cause<unknown>): ApiError.ApiError | null => {
@@ -132,12 +139,20 @@ export const wrap = <E, R>(app: Effect.Effect<HttpServerResponse.HttpServerRespo
       ids: RequestIds,
       shownId: string
     ): Effect.Effect<HttpServerResponse.HttpServerResponse, E, Exclude<R, IpGate | AuditLog> | Scope.Scope> => {
+      if (Cors.isPreflight(request)) return Effect.succeed(Cors.preflight(request))
       const handler = request.method === "POST" ? inference.get(request.url) : undefined
       // As the router does it for the others: a caller who leaves ends what is done for him.
       if (handler !== undefined) return Effect.interruptible(direct(handler, request, ids))
       // No id, name or cursor holds a zero character, and the database takes none.
       if (request.url.includes("%00")) return counted(request, shownId, Effect.succeed(refuse(request, zeroCharacter, shownId)))
       return Effect.provideContext(isOpen(request.url) ? counted(request, shownId, app) : app, RequestWatch.named(gate, ids))
+    }
+    const templates = RouteTemplates.make()
+    /** Another method, or nothing at all, would have been found there. */
+    const unrouted = (request: HttpServerRequest.HttpServerRequest, error: ApiError.ApiError, id: string) => {
+      const allowed = RouteTemplates.methodsOf(templates, pathOf(request))
+      if (allowed.length === 0) return refuse(request, error, id)
+      return HttpServerResponse.setHeader(refuse(request, notAllowed(request, allowed), id), "allow", allowed.join(", "))
     }
     const watch = yield* RequestWatch.make
     return Effect.gen(function* () {
@@ -154,15 +169,22 @@ export const wrap = <E, R>(app: Effect.Effect<HttpServerResponse.HttpServerRespo
           : yield* Effect.catchCause(routed(request, { id, clientId }, shownId), (cause) => {
               const error = fromCause(request, cause) ?? (lifecycle.state() === "stopped" ? ApiError.stopping : null)
               if (error === null) return Effect.failCause(cause)
+              if (error.code === "ENDPOINT_NOT_FOUND") {
+                const nowhere = unrouted(request, error, shownId)
+                return isOpen(request.url) ? Effect.succeed(nowhere) : counted(request, shownId, Effect.succeed(nowhere))
+              }
               const response = refuse(request, error, shownId)
-              if (error.code === "ENDPOINT_NOT_FOUND" && !isOpen(request.url)) return counted(request, shownId, Effect.succeed(response))
               return error === ApiError.internal
                 ? Effect.as(RequestWatch.annotate(Effect.logError("A request failed by a defect", cause), { id, clientId }), response)
                 : Effect.succeed(response)
             })
       watched.status = answer.status
       const ids = { "x-request-id": shownId, "x-sluice-request-id": id }
-      return HttpServerResponse.setHeaders(answer, isAnthropic(request) ? { ...ids, "request-id": shownId } : ids)
+      return HttpServerResponse.setHeaders(answer, {
+        ...ids,
+        ...(isAnthropic(request) ? { "request-id": shownId } : {}),
+        ...Cors.headersFor(request)
+      })
     })
   })
 

@@ -11,6 +11,9 @@ import { once, outOfRange, type Read, readCount, readModels, readPreference, ref
 
 const roles = ["developer", "system", "user", "assistant", "tool", "function"]
 
+/** Whose messages may have no content: who called tools has said enough. */
+const mayBeSilent = ["assistant", "function"]
+
 /** What a model reads of one message: text, tool calls, and how many images. */
 const measureContent = (content: Json.Json | undefined): { readonly characters: number; readonly images: number } => {
   if (typeof content === "string") return { characters: content.length, images: 0 }
@@ -43,6 +46,9 @@ const readMessages = (body: Json.JsonObject): Read<{ readonly characters: number
       return refuse(`\`${at}.role\` must be one of ${roles.join(", ")}.`, `${at}.role`, "INVALID_ROLE")
     }
     const content = message["content"]
+    if ((content === undefined || content === null) && !mayBeSilent.includes(role)) {
+      return refuse(`\`${at}.content\` is missing.`, `${at}.content`, "MISSING_REQUIRED_FIELD")
+    }
     if (content !== undefined && content !== null && typeof content !== "string" && !Json.isArray(content)) {
       return refuse(`\`${at}.content\` must be a string or an array of parts.`, `${at}.content`)
     }
@@ -69,6 +75,10 @@ const checkPlain = (body: Json.JsonObject): Read<void> => {
   for (const param of ["stream", "logprobs", "parallel_tool_calls"]) {
     const value = body[param]
     if (value !== undefined && value !== null && typeof value !== "boolean") return refuse(`\`${param}\` must be true or false.`, param)
+  }
+  const stop = body["stop"] ?? []
+  if (typeof stop !== "string" && !(Json.isArray(stop) && stop.every((item) => typeof item === "string"))) {
+    return refuse("`stop` must be a string or an array of strings.", "stop")
   }
   const tools = body["tools"]
   if (tools !== undefined && tools !== null && !Json.isArray(tools)) return refuse("`tools` must be an array.", "tools")

@@ -66,6 +66,10 @@ const decodeText = (bytes: Uint8Array): string | null => {
 const contentTypes = ["application/json", "text/json"]
 
 const refuseContentType = (request: HttpServerRequest.HttpServerRequest): ApiError.ApiError | null => {
+  const encoding = request.headers["content-encoding"]?.trim().toLowerCase() ?? ""
+  if (encoding !== "" && encoding !== "identity") {
+    return ApiError.make(415, "unsupported_media_type", `The body must be sent as it is, not in the encoding ${encoding.slice(0, 100)}.`)
+  }
   const type = request.headers["content-type"]?.split(";")[0]?.trim().toLowerCase()
   return type === undefined || type === "" || contentTypes.includes(type) || type.endsWith("+json")
     ? null

@@ -12,6 +12,12 @@ export const UNMATCHED = "unmatched"
 /** Finds the route of a method and path; `UNMATCHED` where there is none. @category models @since 0.1.0 */
 export type RouteTemplates = (method: string, path: string) => string
 
+const methods = ["GET", "POST", "PUT", "PATCH", "DELETE"]
+
+/** What a path may be asked with; nothing where there is no such path. @category accessors @since 0.1.0 */
+export const methodsOf = (templates: RouteTemplates, path: string): ReadonlyArray<string> =>
+  methods.filter((method) => templates(method, path) !== UNMATCHED)
+
 const toTemplate = (path: string): string => path.replace(/:(\w+)/g, "{$1}")
 
 const fits = (parts: ReadonlyArray<string>, path: ReadonlyArray<string>): boolean =>

@@ -25,8 +25,29 @@ const textOf = (parts: ReadonlyArray<Part>): string => parts.map((part) => (part
 const lastUserText = (request: InferenceRequest): string =>
   textOf(request.conversation().turns.findLast((turn) => turn.role === "user")?.parts ?? [])
 
-/** The words of the answer, each with the space before it, and whether a bound cut it. */
-const compose = (call: ProviderCall): { readonly words: ReadonlyArray<string>; readonly cut: boolean } => {
+/** The words of an answer, each with the space before it, and what cut it. */
+interface Composed {
+  readonly words: ReadonlyArray<string>
+  readonly cut: boolean
+  readonly stopSequence?: string
+}
+
+const wordsOf = (text: string): ReadonlyArray<string> => text.match(/\s*\S+\s*$|\s*\S+/g) ?? [text]
+
+/** What is left before the first of the sequences at which the caller wants it to stop. */
+const stopped = (composed: Composed, stops: ReadonlyArray<string>): Composed => {
+  const text = composed.words.join("")
+  let found: { readonly at: number; readonly stop: string } | null = null
+  for (const stop of stops) {
+    const at = stop === "" ? -1 : text.indexOf(stop)
+    if (at !== -1 && (found === null || at < found.at)) found = { at, stop }
+  }
+  return found === null ? composed : { words: wordsOf(text.slice(0, found.at)), cut: false, stopSequence: found.stop }
+}
+
+const compose = (call: ProviderCall): Composed => stopped(composeWhole(call), call.request.conversation().sampling.stop)
+
+const composeWhole = (call: ProviderCall): Composed => {
   const bound = call.request.maxTokens ?? call.maxTokens
   if (call.nativeId.endsWith("lorem")) {
     const count = call.request.maxTokens ?? Math.min(DEFAULT_WORDS, call.maxTokens ?? DEFAULT_WORDS)
@@ -51,14 +72,17 @@ const MAX_WORDS = 100_000
 const answer = (call: ProviderCall): Effect.Effect<ReadonlyArray<Arr.NonEmptyReadonlyArray<InferenceEvent>>, ProviderError> => {
   if ((call.request.maxTokens ?? 0) > MAX_WORDS)
     return Effect.fail(refuse(`The sandbox answers with at most ${MAX_WORDS} tokens.`, "max_tokens"))
-  const { cut, words } = compose(call)
+  const { cut, words, ...end } = compose(call)
   const { choices, promptCharacters } = call.request
   const batches: Array<Arr.NonEmptyReadonlyArray<InferenceEvent>> = []
   for (const text of words) {
     const [first, ...rest] = Array.from({ length: choices }, (_, choice): InferenceEvent => ({ _tag: "Text", choice, text }))
     if (first !== undefined) batches.push([first, ...rest])
   }
-  const ends = Array.from({ length: choices }, (_, choice): InferenceEvent => ({ _tag: "Finish", choice, reason: cut ? "length" : "stop" }))
+  const ends = Array.from(
+    { length: choices },
+    (_, choice): InferenceEvent => ({ _tag: "Finish", choice, reason: cut ? "length" : "stop", ...end })
+  )
   const usage = { ...none, input: estimateTokens(promptCharacters), output: words.length * choices, source: "provider" as const }
   batches.push([{ _tag: "Usage", usage }, ...ends])
   return Effect.succeed(batches)

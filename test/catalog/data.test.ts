@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { shipped } from "../../src/catalog/CatalogData.ts"
+import { encodeModel } from "../../src/catalog/ModelListing.ts"
 import { definitions } from "../../src/providers/RegistryData.ts"
 
 const { aliases, models } = shipped()
@@ -86,6 +87,28 @@ describe("the catalog's data", () => {
     assert.isAtLeast(tiered.length, 12)
     for (const { pricing } of tiered)
       for (const tier of pricing?.tiers ?? []) assert.isTrue(pricing !== null && tier.prompt > pricing.prompt)
+  })
+
+  it("a row's prices are decimal strings and nothing else; dearer sizes stand beside them", () => {
+    let tiered = 0
+    for (const { model } of models) {
+      const row = encodeModel(
+        model,
+        model.providers.map(({ slug }) => slug),
+        () => null
+      )
+      for (const { pricing, pricing_tiers } of [row, ...row.providers]) {
+        for (const [name, price] of Object.entries(pricing ?? {})) {
+          assert.match(String(price), /^\d+\.\d+$/, `${model.id} ${name}`)
+          assert.isString(price)
+        }
+        for (const tier of pricing_tiers ?? []) {
+          tiered++
+          assert.match(tier.prompt, /^\d+\.\d+$/)
+        }
+      }
+    }
+    assert.isAbove(tiered, 12)
   })
 
   it("CM-18.1 the registry has at least 30 distinct providers", () => {

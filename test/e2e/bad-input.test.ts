@@ -49,6 +49,8 @@ describe("bad input", () => {
       /content/,
       "messages.0.content"
     ],
+    ["a user's message without content", JSON.stringify({ ...valid, messages: [{ role: "user" }] }), 400, /missing/, "messages.0.content"],
+    ["stop of the wrong type", JSON.stringify({ ...valid, stop: 5 }), 400, /stop/, "stop"],
     ["a negative max_tokens", JSON.stringify({ ...valid, max_tokens: -1 }), 400, /max_tokens/, "max_tokens"],
     ["max_tokens of the wrong type", JSON.stringify({ ...valid, max_tokens: "many" }), 400, /max_tokens/, "max_tokens"],
     ["an absurd max_tokens", JSON.stringify({ ...valid, max_tokens: 1e15 }), 400, /too large/, "max_tokens"],
@@ -82,6 +84,37 @@ describe("bad input", () => {
       duplex: "half"
     })
     assert.strictEqual(response.status, 413)
+  })
+
+  it("refuses a body in an encoding, and of a type that is not JSON, with 415", async () => {
+    assert.strictEqual((await post(JSON.stringify(valid), { "content-encoding": "gzip" })).status, 415)
+    assert.strictEqual((await post(JSON.stringify(valid), { "content-type": "text/plain" })).status, 415)
+  })
+
+  it("says which methods a path takes, with 405", async () => {
+    const { body, headers, status } = await jsonCall<Failure>(our.server.url, await keyOf(), "GET", "/v1/chat/completions?a=b")
+    assert.deepStrictEqual([status, headers.get("allow"), body.error.code], [405, "POST", "METHOD_NOT_ALLOWED"])
+    assert.strictEqual((await jsonCall(our.server.url, null, "DELETE", "/v1/models/openai/gpt-4o")).headers.get("allow"), "GET")
+    const anthropic = await jsonCall<{ type: string }>(our.server.url, await keyOf(), "PUT", "/v1/messages", {})
+    assert.deepStrictEqual([anthropic.status, anthropic.body.type], [405, "error"])
+    assert.strictEqual((await jsonCall(our.server.url, await keyOf(), "GET", "/v1/nothing")).status, 404)
+  })
+
+  it("lets a script of any site ask, of the operator's routes none", async () => {
+    const origin = { origin: "https://app.example.com" }
+    const asks = { ...origin, "access-control-request-method": "POST", "access-control-request-headers": "authorization,content-type" }
+    const preflight = await fetch(`${our.server.url}/v1/chat/completions`, { method: "OPTIONS", headers: asks })
+    assert.strictEqual(preflight.status, 204)
+    assert.strictEqual(preflight.headers.get("access-control-allow-origin"), "*")
+    assert.strictEqual(preflight.headers.get("access-control-allow-headers"), "authorization,content-type")
+    assert.include(preflight.headers.get("access-control-allow-methods"), "POST")
+    const failed = await post("{", origin)
+    assert.strictEqual(failed.headers.get("access-control-allow-origin"), "*")
+    assert.include(failed.headers.get("access-control-expose-headers"), "retry-after")
+    assert.isFalse((await post("{")).headers.has("access-control-allow-origin"))
+    const operator = await fetch(`${our.server.url}/admin/users`, { method: "OPTIONS", headers: asks })
+    assert.strictEqual(operator.status, 405)
+    assert.isFalse(operator.headers.has("access-control-allow-origin"))
   })
 
   it("shows models by id, by alias and by the official client", async () => {
