@@ -24,11 +24,6 @@ export interface Observation {
   readonly isProbe: boolean
 }
 
-/** An observation with what it made of the model. @category models @since 0.1.0 */
-export interface Observed extends Observation {
-  readonly state: HealthState
-}
-
 /** A state that somebody else found out. @category models @since 0.1.0 */
 export interface HeardState {
   readonly provider: string
@@ -47,8 +42,8 @@ export class HealthBoard extends Context.Service<
     readonly snapshot: () => HealthSnapshot
     /** When a model was last called at a provider, by a request or a probe of this process; null when never. */
     readonly calledAt: (provider: string, model: string) => number | null
-    /** Tells `listener` of every observation. It must not wait. */
-    readonly subscribe: (listener: (observed: Observed) => void) => void
+    /** Tells `listener` of every observation, and what it made of the model. It must not wait. */
+    readonly subscribe: (listener: (observation: Observation, state: HealthState) => void) => void
   }
 >()("sluice/health/HealthBoard") {
   /** The board, and `PublishedHealth` for those who only read. */
@@ -132,7 +127,7 @@ const make = Effect.gen(function* () {
   const clock = yield* Clock.Clock
   const outcomes = yield* Outcomes
   const tracks = new Tracks()
-  const listeners: Array<(observed: Observed) => void> = []
+  const listeners: Array<(observation: Observation, state: HealthState) => void> = []
   let published = { states: new Map<string, HealthState>(), providers: new Map<string, HealthState>() }
   let snapshot = nothing
   let publishedAt = Number.NEGATIVE_INFINITY
@@ -158,7 +153,7 @@ const make = Effect.gen(function* () {
     const state = entry.track.observe(at, error === null)
     const shown = published.states.get(`${provider} ${model}`) ?? "healthy"
     if (shown !== state || (published.providers.get(provider) ?? "healthy") !== (whole.read(at) ?? "healthy")) publish(at)
-    for (const listener of listeners) listener({ ...observation, state })
+    for (const listener of listeners) listener(observation, state)
   }
 
   yield* outcomes.subscribe((outcome: Outcome) => {

@@ -4,8 +4,9 @@
  * @since 0.1.0
  */
 import { Clock, Context, Effect, Latch, Layer, Semaphore } from "effect"
+import type { HealthState } from "../../schemas/Health.ts"
 import { isTrouble, type Outcome, Outcomes } from "../usage/Outcomes.ts"
-import { HealthBoard, type Observed } from "./HealthBoard.ts"
+import { HealthBoard, type Observation } from "./HealthBoard.ts"
 import { HealthBook, type HealthBookError, type ModelReport } from "./HealthBook.ts"
 import { KEPT_MS } from "./HealthTrack.ts"
 
@@ -46,8 +47,7 @@ class Gathered {
   models = new Map<string, Changing<ModelReport>>()
   plans = new Map<string, { plan: string; successes: number; failures: number }>()
 
-  add(observed: Observed): void {
-    const { at, error, latencyMs, model, provider, state } = observed
+  add({ at, error, isProbe, latencyMs, model, provider }: Observation, state: HealthState): void {
     const key = `${provider} ${model}`
     const fresh = { provider, model, at, successes: 0, failures: 0, probes: 0, latency_ms: 0, run: 0, state, error: null }
     const report = this.models.get(key) ?? fresh
@@ -56,7 +56,7 @@ class Gathered {
     report.state = state
     report.at = at
     report.latency_ms += Math.round(latencyMs)
-    if (observed.isProbe) report.probes++
+    if (isProbe) report.probes++
     if (error === null) {
       report.successes++
       report.run = 0
@@ -115,11 +115,11 @@ const make = Effect.fnUntraced(function* (refreshMs: number) {
   let gathered = new Gathered()
   const told = new Map<string, string>()
 
-  board.subscribe((observed) => {
-    gathered.add(observed)
+  board.subscribe((observed, state) => {
+    gathered.add(observed, state)
     some.openUnsafe()
     const key = `${observed.provider} ${observed.model}`
-    if (observed.state !== "healthy" || (told.get(key) ?? "healthy") !== "healthy") urgent.openUnsafe()
+    if (state !== "healthy" || (told.get(key) ?? "healthy") !== "healthy") urgent.openUnsafe()
   })
   yield* outcomes.subscribe((outcome) => {
     const well = outcome.caller.isAnonymous ? null : wentWell(outcome)

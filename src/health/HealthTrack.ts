@@ -26,6 +26,8 @@ const WELL_SHARE = 0.1
 /** @category models @since 0.1.0 */
 export class HealthTrack {
   private readonly latest: Array<{ readonly at: number; readonly ok: boolean }> = []
+  /** Failures among them. */
+  private failed = 0
   private run = 0
   private runSince = 0
   private isIll = false
@@ -34,9 +36,13 @@ export class HealthTrack {
   /** Counts a call that ended, and gives what is known now. */
   observe(at: number, ok: boolean): HealthState {
     // After an outage what lies before the first success says nothing any more.
-    if (ok && this.run >= DEGRADED_RUN) this.latest.length = 0
+    if (ok && this.run >= DEGRADED_RUN) {
+      this.latest.length = 0
+      this.failed = 0
+    }
     this.latest.push({ at, ok })
-    if (this.latest.length > LATEST) this.latest.shift()
+    if (!ok) this.failed++
+    if (this.latest.length > LATEST) this.forgetOldest()
     if (ok) this.run = 0
     else if (this.run++ === 0) this.runSince = at
     const state = this.judge(at)
@@ -55,10 +61,13 @@ export class HealthTrack {
     return this.known === null || now - this.known.at >= KEPT_MS ? null : this.known.state
   }
 
+  private forgetOldest(): void {
+    if (this.latest.shift()?.ok === false) this.failed--
+  }
+
   private judge(now: number): HealthState {
-    while (this.latest[0] !== undefined && now - this.latest[0].at > 2 * KEPT_MS) this.latest.shift()
-    const failed = this.latest.filter(({ ok }) => !ok).length
-    const share = this.latest.length < LEAST ? 0 : failed / this.latest.length
+    while (this.latest[0] !== undefined && now - this.latest[0].at > 2 * KEPT_MS) this.forgetOldest()
+    const share = this.latest.length < LEAST ? 0 : this.failed / this.latest.length
     if (this.run >= DOWN_RUN || share > DOWN_SHARE) return "down"
     if (this.run >= DEGRADED_RUN || share > (this.isIll ? WELL_SHARE : DEGRADED_SHARE)) return "degraded"
     return this.run >= SPARSE_RUN && now - this.runSince >= SPARSE_MS ? "degraded" : "healthy"

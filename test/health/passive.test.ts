@@ -1,9 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Effect, Layer, Logger } from "effect"
 import { TestClock } from "effect/testing"
-import type { Caller } from "../../schemas/Account.ts"
-import { zero } from "../../schemas/Money.ts"
-import type { Limits } from "../../schemas/Plan.ts"
 import { none } from "../../schemas/Usage.ts"
 import { PassiveHealth } from "../../src/health/PassiveHealth.ts"
 import * as RoutingHealth from "../../src/health/RoutingHealth.ts"
@@ -11,70 +8,10 @@ import type { Attempt } from "../../src/providers/AttemptLog.ts"
 import { Breakers } from "../../src/providers/Breakers.ts"
 import { Latencies } from "../../src/routing/Latencies.ts"
 import { LiveHealth } from "../../src/routing/LiveHealth.ts"
-import { type Listener, type Outcome, Outcomes, tell as tellAll } from "../../src/usage/Outcomes.ts"
-import { candidate, request } from "../support/scripted.ts"
-
-/** Outcomes that are only told on, nothing written. */
-const outcomes = Layer.sync(Outcomes, () => {
-  const listeners = new Set<Listener>()
-  return Outcomes.of({
-    publish: (outcome) => Effect.suspend(() => tellAll(listeners, outcome)),
-    subscribe: (listener) => Effect.sync(() => void listeners.add(listener))
-  })
-})
+import { attempt, outcomes, tell } from "../support/outcomes.ts"
+import { request } from "../support/scripted.ts"
 
 const layer = PassiveHealth.layer({ windowMs: 600_000 }).pipe(Layer.provideMerge(outcomes))
-
-const attempt = (provider: string, error: string | null = null, latencyMs = 100): Attempt => ({
-  provider,
-  model: "org/model",
-  status: error === null ? 200 : null,
-  error,
-  latencyMs
-})
-
-const limits: Limits = {
-  rpm: "none",
-  tokensPerMinute: "none",
-  tokensPerDay: "none",
-  tokensPerMonth: "none",
-  requestsPerDay: "none",
-  concurrency: "none",
-  burst: "none",
-  dailyUsd: "none"
-}
-const caller: Caller = {
-  accountId: "account",
-  keyId: "key",
-  role: "dev",
-  plan: "dev",
-  limits,
-  trialEndsAt: null,
-  scopes: ["*"],
-  maxRequests: null,
-  cache: null
-}
-
-const tell = Effect.fnUntraced(function* (attempts: ReadonlyArray<Attempt>, more: Partial<Outcome> = {}) {
-  const now = yield* Effect.clockWith((clock) => clock.currentTimeMillis)
-  yield* (yield* Outcomes).publish({
-    caller,
-    request: request(),
-    rid: "r",
-    clientRequestId: null,
-    candidate: candidate("groq"),
-    attempts,
-    routing: null,
-    usage: none,
-    cost: zero,
-    outcome: "ok",
-    status: 200,
-    startedAt: now - 1_000,
-    endedAt: now,
-    timeToFirstChunkMs: null,
-    ...more
-  })
-})
 
 const times = (count: number, attempts: ReadonlyArray<Attempt>) => Effect.repeat(tell(attempts), { times: count - 1 })
 
