@@ -37,6 +37,7 @@ import { StructuredAnswers } from "./providers/StructuredAnswers.ts"
 import { Balancer } from "./routing/Balancer.ts"
 import type { Routing } from "./routing/RouterDecision.ts"
 import { Meter } from "./streams/Meter.ts"
+import { stage } from "./streams/Stage.ts"
 import { isTrouble, type Outcome, Outcomes } from "./usage/Outcomes.ts"
 import { RunningRequests } from "./usage/RunningRequests.ts"
 
@@ -324,23 +325,23 @@ const stream = Effect.fnUntraced(function* (line: Line, call: GatewayCall) {
   const failed = (error: ProviderError) => {
     run.outcome = "refunded"
     run.status = 502
-    return Stream.fromEffect(Effect.andThen(charge.end(refund(run, error.message)), Effect.fail(error)))
+    return Effect.andThen(charge.end(refund(run, error.message)), Effect.fail(error))
   }
   const finish = () => {
     const last = run.log.current ?? opened.candidate
-    return Effect.andThen(settle(run, charge, last), keep(found, call.request, clamped, last, kept))
+    return Effect.as(Effect.andThen(settle(run, charge, last), keep(found, call.request, clamped, last, kept)), null)
   }
-  const events = opened.events.pipe(
-    Stream.mapArray((batches) => {
+  const events = stage(opened.events, {
+    each: (batches) => {
       for (const batch of batches) {
         run.meter.feed(batch)
         if (found !== null) kept.push(...batch)
       }
       return batches
-    }),
-    Stream.catch(failed),
-    Stream.concat(Stream.drain(Stream.fromEffect(Effect.suspend(finish))))
-  )
+    },
+    end: Effect.suspend(finish),
+    failed
+  })
   const about = { candidate: opened.candidate, routing: run.routing, cache: cacheState(found), flags: [...run.flags] }
   return { ...about, events: events.pipe(OutputGuard.stream(call.caller.guardrails?.output, run.flags)), usage: () => run.meter.usage() }
 })

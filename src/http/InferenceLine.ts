@@ -4,11 +4,12 @@
  *
  * @since 0.1.0
  */
-import { Clock, Effect, Scope, Stream } from "effect"
+import { Array as Arr, Clock, Effect, Scope } from "effect"
 import { type HttpServerRequest, HttpServerResponse } from "effect/http"
 import type { Caller } from "../../schemas/Account.ts"
 import type { InferenceRequest } from "../../schemas/Inference.ts"
 import * as Money from "../../schemas/Money.ts"
+import type { ProviderError } from "../../schemas/Provider.ts"
 import { estimateTokens, totalTokens } from "../../schemas/Usage.ts"
 import { Resolution } from "../catalog/Resolution.ts"
 import { Gateway, type GatewayCall, type GatewayError } from "../Gateway.ts"
@@ -17,6 +18,7 @@ import { KeyHasher } from "../identity/KeyHasher.ts"
 import { Idempotency } from "../ledger/Idempotency.ts"
 import * as Pricing from "../ledger/Pricing.ts"
 import { KeyLimits } from "../limits/KeyLimits.ts"
+import { stage } from "../streams/Stage.ts"
 import { customer, customerOrNobody } from "./Access.ts"
 import { answerHeaders, cacheWish } from "./AnswerHeaders.ts"
 import * as ApiError from "./ApiError.ts"
@@ -47,7 +49,7 @@ interface Exchange {
   readonly requestId: string
   readonly createdAt: number
   readonly headers: Record<string, string>
-  readonly count: (tokens: number) => void
+  readonly count: (tokens: () => number) => void
 }
 
 const factsOf = ({ call, createdAt, requestId }: Exchange, model: string, usage: AnswerFacts["usage"]): AnswerFacts => ({
@@ -63,7 +65,7 @@ const whole = Effect.fnUntraced(function* (gateway: Gateway["Service"], exchange
   const answer = yield* gateway.answer(call)
   const { candidate, cost, events, usage } = answer
   // What was kept costs nothing, and nothing of the limits.
-  count(answer.cache === "hit" ? 0 : totalTokens(usage))
+  count(() => (answer.cache === "hit" ? 0 : totalTokens(usage)))
   const { body, contentType } = edge.encodeAnswer(
     events,
     factsOf(exchange, candidate.model.id, () => usage)
@@ -91,15 +93,9 @@ const streamed = Effect.fnUntraced(function* (gateway: Gateway["Service"], excha
     const last = write(out.end())
     return Effect.as(keeping.done({ contentType: EVENT_STREAM, headers: about, body: text }), last)
   })
-  const body = opened.events.pipe(
-    Stream.map((batch) => write(out.encode(batch))),
-    Stream.concat(Stream.fromEffect(end)),
-    Stream.catch((error) => {
-      const last = encoder.encode(out.error(ApiError.fromProvider(error)))
-      return Stream.fromEffect(Effect.as(keeping.failed, last))
-    }),
-    Stream.ensuring(Effect.sync(() => count(opened.cache === "hit" ? 0 : totalTokens(opened.usage()))))
-  )
+  const failed = (error: ProviderError) => Effect.as(keeping.failed, encoder.encode(out.error(ApiError.fromProvider(error))))
+  const body = stage(opened.events, { each: Arr.map((batch) => write(out.encode(batch))), end, failed })
+  count(() => (opened.cache === "hit" ? 0 : totalTokens(opened.usage())))
   return HttpServerResponse.stream(body, { contentType: EVENT_STREAM, headers: { ...headers, ...about } })
 })
 
@@ -129,10 +125,10 @@ export const make = Effect.gen(function* () {
   const admit = Effect.fnUntraced(function* (caller: Caller, expected: number) {
     const { refused, view } = yield* limits.admit(caller, expected)
     const now = yield* Clock.currentTimeMillis
-    let used = 0
-    const correct = Effect.suspend(() => limits.correct(caller, used - expected, now))
+    let used = (): number => 0
+    const correct = Effect.suspend(() => limits.correct(caller, used() - expected, now))
     if (refused === null) yield* Scope.addFinalizer(yield* Effect.scope, correct)
-    const count = (tokens: number): void => {
+    const count = (tokens: () => number): void => {
       used = tokens
     }
     return {
