@@ -11,6 +11,7 @@ import * as Money from "../schemas/Money.ts"
 import type { AccountStory, BookDesk } from "../src/cli/BookCommands.ts"
 import * as LedgerReads from "../src/ledger/LedgerReads.ts"
 import { DeskError, database, type RemoteServer, reach } from "./Desk.ts"
+import * as PeopleDesk from "./PeopleDesk.ts"
 
 const PAGE = 1_000
 
@@ -82,5 +83,6 @@ const ask = <A>(url: string | null, question: Ask<A>) =>
 /** @category constructors @since 0.1.0 */
 export const desk: BookDesk<DeskError, FileSystem.FileSystem | Path.Path> = {
   check: (url) => ask(url, (book) => book.check),
-  story: (user, url) => ask(url, (book) => book.story(user))
+  story: (user, url) => ask(url, (book) => book.story(user)),
+  addCredits: (user, amount, reference, url) => PeopleDesk.desk(url, (people) => people.addCredits(user, amount, reference))
 }

@@ -65,6 +65,24 @@ export const database = (settings: Settings.Settings) =>
     ? Layer.unwrap(Effect.as(DirectoryLock.acquire(settings.dataDir), PGlite.layer(join(settings.dataDir, "postgres"))))
     : Postgres.layer({ url: settings.databaseUrl, maxConnections: 1 })
 
+/** The server at `url`, else the one that serves these settings; fails where none answers. @category constructors @since 0.1.0 */
+export const running = Effect.fnUntraced(function* (url: string | null, settings: Settings.Settings) {
+  const { adminApiKey } = yield* Effect.provide(Secrets.read(settings), SecureRandom.layerWebCrypto)
+  const files = yield* FileSystem.FileSystem
+  const own = `http://${settings.host === "0.0.0.0" || settings.host === "::" ? "127.0.0.1" : settings.host}:${settings.port}`
+  const said =
+    settings.databaseUrl === null
+      ? Effect.orElseSucceed(files.readFileString(addressFile(settings.dataDir)), () => own)
+      : Effect.succeed(own)
+  const base = url ?? (yield* said).trim()
+  const server = remoteServer(base, adminApiKey)
+  yield* Effect.mapError(server.get("/health/live", Schema.Unknown), () => {
+    const message = `There is no Sluice at ${base}. Start one, or name it with --url.`
+    return new DeskError({ message })
+  })
+  return server
+})
+
 /** How a question is put. @category models @since 0.1.0 */
 export interface Ways<A, R> {
   readonly remote: (server: RemoteServer) => Effect.Effect<A, unknown>

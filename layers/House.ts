@@ -154,7 +154,7 @@ const people = (settings: Settings, secrets: Secrets) => {
 /** What manages users and keys without serving anybody; needs a database and a `Broadcast`. @category layers @since 0.1.0 */
 export const administration = (settings: Settings, secrets: Secrets, ledgerOptions: CommitterOptions) =>
   accounts(settings, secrets).pipe(
-    Layer.provide(Ledger.layer(ledgerOptions)),
+    Layer.provideMerge(Ledger.layer(ledgerOptions)),
     Layer.provide(NodeCrypto.random),
     Layer.provide(Migrations.layer)
   )

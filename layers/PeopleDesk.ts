@@ -3,16 +3,19 @@
  *
  * @since 0.1.0
  */
-import { Effect, type FileSystem, Layer, Logger, type Path, Redacted, Schema } from "effect"
+import { Effect, type FileSystem, Layer, Logger, Option, type Path, Redacted, Schema } from "effect"
 import { SecureRandom } from "effect/crypto"
 import { ApiKey, User } from "../schemas/Account.ts"
+import { LedgerEntry } from "../schemas/LedgerEntry.ts"
+import * as Money from "../schemas/Money.ts"
 import type { People, PeopleDesk } from "../src/cli/PeopleCommands.ts"
 import { Accounts } from "../src/identity/Accounts.ts"
 import { AuditLog } from "../src/identity/AuditLog.ts"
 import { KeyRotation, RotationStep } from "../src/identity/KeyRotation.ts"
 import { Keys } from "../src/identity/Keys.ts"
 import type { Page } from "../src/identity/Page.ts"
-import { type DeskError, type RemoteServer, reach } from "./Desk.ts"
+import { Ledger } from "../src/ledger/Ledger.ts"
+import { DeskError, type RemoteServer, reach } from "./Desk.ts"
 import * as Embedded from "./Embedded.ts"
 import * as Secrets from "./Secrets.ts"
 import * as Service from "./Service.ts"
@@ -50,6 +53,8 @@ const remote = ({ call, get }: RemoteServer): People => {
       ),
     createKey: (name, key) => call("POST", path(name, "/keys"), MadeKey, key),
     revokeKey: (name, id) => call("DELETE", path(name, `/keys/${encodeURIComponent(id)}`), ApiKey),
+    addCredits: (name, amount_usd, reference) =>
+      Effect.flatMap(get(path(name), User), ({ id }) => call("POST", path(id, "/credits"), LedgerEntry, { amount_usd, reference })),
     rotate: (after) => call("POST", "/admin/keys/rotate", RotationStep, { after })
   }
 }
@@ -59,6 +64,7 @@ const direct = Effect.gen(function* () {
   const keys = yield* Keys
   const rotation = yield* KeyRotation
   const audit = yield* AuditLog
+  const ledger = yield* Ledger
   const record = (action: string, account: string | null, details: Readonly<Record<string, unknown>>) =>
     audit.record({ action, actor: "operator", account, ip: null, requestId: null, details: { ...details, by: "sluice" } })
   const people: People = {
@@ -87,6 +93,16 @@ const direct = Effect.gen(function* () {
       const row = yield* keys.revoke(id, keyId)
       yield* record("KEY_REVOKED", id, { key: keyId, name: row.name })
       return row
+    }),
+    addCredits: Effect.fnUntraced(function* (name, amountUsd, reference) {
+      const amount = Option.getOrElse(Money.fromUsd(amountUsd.trim()), () => Money.zero)
+      if (amount === 0n)
+        return yield* new DeskError({ message: `${JSON.stringify(amountUsd)} is no amount in USD such as 10.00, other than zero.` })
+      const { id } = yield* accounts.find(name)
+      const kind = amount > 0n ? ("topup" as const) : ("adjust" as const)
+      const entry = yield* ledger.grant({ accountId: id, kind, allowance: Money.zero, purchased: amount, reference })
+      yield* record("CREDITS_ADJUSTED", id, { amount_usd: Money.toUsd(amount), reference })
+      return entry
     }),
     rotate: (after) =>
       Effect.tap(rotation.step(after), ({ failed, rotated }) =>

@@ -4,7 +4,7 @@
  * @since 0.1.0
  */
 import { Console, Data, Effect, Option } from "effect"
-import { Argument, Command } from "effect/cli"
+import { Argument, Command, Flag } from "effect/cli"
 import type { User } from "../../schemas/Account.ts"
 import type { LedgerCheck, LedgerEntry } from "../../schemas/LedgerEntry.ts"
 import { json, url } from "./ServerFlags.ts"
@@ -23,6 +23,8 @@ export interface BookDesk<E, R> {
   readonly check: (url: string | null) => Effect.Effect<LedgerCheck, E, R>
   /** By id or e-mail address. */
   readonly story: (user: string, url: string | null) => Effect.Effect<AccountStory, E, R>
+  /** Adds credits, or with a negative amount takes some away; the same reference does it once. */
+  readonly addCredits: (user: string, amountUsd: string, reference: string, url: string | null) => Effect.Effect<LedgerEntry, E, R>
 }
 
 /** The book does not add up; what is wrong was printed. @category errors @since 0.1.0 */
@@ -56,6 +58,29 @@ const check = <E, R>(desk: BookDesk<E, R>) =>
 export const ledger = <E, R>(desk: BookDesk<E, R>) =>
   Command.make("ledger").pipe(Command.withDescription("The credit ledger"), Command.withSubcommands([check(desk)]))
 
+const addCredits = <E, R>(desk: BookDesk<E, R>) =>
+  Command.make(
+    "add",
+    {
+      user: Argument.String("user").pipe(Argument.withDescription("Id or e-mail address")),
+      amount: Argument.String("amount").pipe(Argument.withDescription("USD such as 10.00; a correction is negative, after --")),
+      reference: Flag.String("reference").pipe(Flag.withDescription("What it is for, such as an invoice; the same one is applied once")),
+      url,
+      json
+    },
+    (flags) =>
+      Effect.gen(function* () {
+        const entry = yield* desk.addCredits(flags.user, flags.amount, flags.reference, Option.getOrNull(flags.url))
+        if (flags.json) return yield* Console.log(JSON.stringify(entry, null, 2))
+        yield* Console.log(`${entry.kind} of ${entry.amount_usd} USD at ${entry.created_at}, reference ${entry.reference ?? ""}`)
+      })
+  ).pipe(
+    Command.withDescription("Add credits to an account; repeated with the same reference it does nothing more"),
+    Command.withExamples([
+      { command: "sluice credits add ada@example.com 10.00 --reference invoice-1", description: "Once, however often it is run" }
+    ])
+  )
+
 /** `sluice credits USER`. @category constructors @since 0.1.0 */
 export const credits = <E, R>(desk: BookDesk<E, R>) =>
   Command.make("credits", { user: Argument.String("user").pipe(Argument.withDescription("Id or e-mail address")), url, json }, (flags) =>
@@ -78,7 +103,8 @@ export const credits = <E, R>(desk: BookDesk<E, R>) =>
       yield* Console.log(table([["TIME", "KIND", "AMOUNT", "ALLOWANCE", "PURCHASED", "WHAT"], ...rows]))
     })
   ).pipe(
-    Command.withDescription("The whole story of an account: its balance and every entry, newest first"),
+    Command.withDescription("The whole story of an account: its balance and every entry, newest first; or `add` some"),
+    Command.withSubcommands([addCredits(desk)]),
     Command.withExamples([
       { command: "sluice credits ada@example.com", description: "By e-mail address" },
       { command: "sluice credits 0198c0de-… --json", description: "By id, for machines" }

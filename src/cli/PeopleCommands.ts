@@ -6,6 +6,7 @@
 import { Console, Data, Effect, Option } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
 import type { ApiKey, User } from "../../schemas/Account.ts"
+import type { LedgerEntry } from "../../schemas/LedgerEntry.ts"
 import { PlanId } from "../../schemas/Plan.ts"
 import type { RotationStep } from "../identity/KeyRotation.ts"
 import type { NewKey } from "../identity/KeySettings.ts"
@@ -27,6 +28,8 @@ export interface People {
   readonly keys: (name: string) => Effect.Effect<ReadonlyArray<ApiKey>, unknown>
   readonly createKey: (name: string, key: NewKey) => Effect.Effect<ApiKey & { readonly key: string }, unknown>
   readonly revokeKey: (name: string, id: string) => Effect.Effect<ApiKey, unknown>
+  /** USD, negative to take some away; the same reference does it once. */
+  readonly addCredits: (name: string, amountUsd: string, reference: string) => Effect.Effect<LedgerEntry, unknown>
   /** A step of the rotation, from where the one before ended. */
   readonly rotate: (after: string | null) => Effect.Effect<RotationStep, unknown>
 }

@@ -3,11 +3,14 @@
  *
  * @since 0.1.0
  */
-import type { Effect, Option } from "effect"
-import { Command, Flag } from "effect/cli"
+import { Console, type Effect, type Option } from "effect"
+import { Argument, Command, Completions, Flag } from "effect/cli"
 import * as BookCommands from "./BookCommands.ts"
+import * as CatalogCommands from "./CatalogCommands.ts"
 import * as ConfigCommands from "./ConfigCommands.ts"
+import { type Diagnosis, doctor } from "./DoctorCommand.ts"
 import * as PeopleCommands from "./PeopleCommands.ts"
+import * as WebhookCommands from "./WebhookCommands.ts"
 
 /** What may be said of the server on the command line. @category models @since 0.1.0 */
 export interface ServeFlags {
@@ -21,6 +24,9 @@ export interface Commands<E, R> {
   readonly book: BookCommands.BookDesk<E, R>
   readonly people: PeopleCommands.PeopleDesk<E, R>
   readonly config: ConfigCommands.ConfigDesk<E, R>
+  readonly catalog: CatalogCommands.CatalogDesk<E, R>
+  readonly webhooks: WebhookCommands.WebhookDesk<E, R>
+  readonly diagnose: Effect.Effect<ReadonlyArray<Diagnosis>, E, R>
 }
 
 const workers = Flag.String("workers").pipe(
@@ -28,9 +34,18 @@ const workers = Flag.String("workers").pipe(
   Flag.optional
 )
 
+/** Completions are made of the command that they complete. */
+const completions = (command: () => Command.Command.Any) =>
+  Command.make("completions", { shell: Argument.Literals("shell", ["bash", "zsh", "fish", "powershell"]) }, ({ shell }) =>
+    Console.log(Completions.generate("sluice", shell, Completions.fromCommand(command())))
+  ).pipe(
+    Command.withDescription("A script that completes commands and flags in a shell"),
+    Command.withExamples([{ command: "source <(sluice completions bash)", description: "In this shell; or into its start-up file" }])
+  )
+
 /** @category constructors @since 0.1.0 */
-export const make = <E, R>(commands: Commands<E, R>) =>
-  Command.make("sluice").pipe(
+export const make = <E, R>(commands: Commands<E, R>) => {
+  const root = Command.make("sluice").pipe(
     Command.withDescription("An AI inference gateway: one key, every model, one bill."),
     Command.withSubcommands([
       Command.make("serve", { workers }, commands.serve).pipe(
@@ -47,6 +62,13 @@ export const make = <E, R>(commands: Commands<E, R>) =>
       PeopleCommands.keys(commands.people),
       BookCommands.credits(commands.book),
       BookCommands.ledger(commands.book),
-      ConfigCommands.config(commands.config)
+      CatalogCommands.models(commands.catalog),
+      CatalogCommands.providers(commands.catalog),
+      WebhookCommands.webhooks(commands.webhooks),
+      ConfigCommands.config(commands.config),
+      doctor(commands.diagnose),
+      completions((): Command.Command.Any => root)
     ])
   )
+  return root
+}

@@ -15,21 +15,26 @@ import { createSignIn } from "../identity/SignInSchema.ts"
 import { createLedger, extendLedger } from "../ledger/LedgerSchema.ts"
 import { createRequests } from "../usage/RequestLogSchema.ts"
 
-const run = Migrator.make({})({
-  table: "migrations",
-  loader: Migrator.fromRecord({
-    "0001_ledger": createLedger,
-    "0002_identity": createIdentity,
-    "0003_requests": createRequests,
-    "0004_ledger": extendLedger,
-    "0005_plans": createPlans,
-    "0006_billing": createBilling,
-    "0007_events": createEvents,
-    "0012_catalog": createCatalog,
-    "0020_health": createHealth,
-    "0008_sign_in": createSignIn
-  })
-})
+const steps = {
+  "0001_ledger": createLedger,
+  "0002_identity": createIdentity,
+  "0003_requests": createRequests,
+  "0004_ledger": extendLedger,
+  "0005_plans": createPlans,
+  "0006_billing": createBilling,
+  "0007_events": createEvents,
+  "0012_catalog": createCatalog,
+  "0020_health": createHealth,
+  "0008_sign_in": createSignIn
+}
+
+/** Where it is written down which steps were taken. @category data @since 0.1.0 */
+export const table = "migrations"
+
+/** The numbers of all steps. @category data @since 0.1.0 */
+export const ids: ReadonlyArray<number> = Object.keys(steps).map((name) => Number.parseInt(name, 10))
+
+const run = Migrator.make({})({ table, loader: Migrator.fromRecord(steps) })
 
 /** Brings the schema up to date; several processes may start at once. @category layers @since 0.1.0 */
 export const layer = Layer.effectDiscard(Effect.retry(run, { schedule: Schedule.spaced(200), times: 10 }))

@@ -41,5 +41,12 @@ export const WebhookApi = HttpApiGroup.make("webhooks").add(
     params: { ...ById, delivery: Schema.String },
     success: WebhookDelivery.pipe(HttpApiSchema.status(202)),
     error: failures
+  }),
+  HttpApiEndpoint.get("userWebhooks", "/admin/users/:id/webhooks", { params: ById, success: listOf(Webhook), error: failures }),
+  HttpApiEndpoint.get("userDeliveries", "/admin/users/:id/webhooks/:webhook/deliveries", {
+    params: { ...ById, webhook: Schema.String },
+    query: PageQuery,
+    success: listOf(WebhookDelivery),
+    error: failures
   })
 )

@@ -12,7 +12,7 @@ import { CreditAlerts } from "../events/CreditAlerts.ts"
 import { type MadeWebhook, Webhooks, type WebhooksError } from "../events/Webhooks.ts"
 import { Accounts } from "../identity/Accounts.ts"
 import { Identity } from "../identity/Identity.ts"
-import { account } from "./Access.ts"
+import { account, operator } from "./Access.ts"
 import { Api } from "./Api.ts"
 import * as ApiError from "./ApiError.ts"
 import { cursors, decodeBody, handled, json, list, page } from "./Handled.ts"
@@ -55,6 +55,12 @@ export const layer = HttpApiBuilder.group(
         Effect.map(answer),
         handled
       )
+
+    /** The account that the operator asks about. */
+    const userOf = Effect.fnUntraced(function* (request: HttpServerRequest.HttpServerRequest, name: string) {
+      yield* operator(identity, request, "users:list")
+      return (yield* Effect.mapError(accounts.find(name), ApiError.fromAccounts)).id
+    })
 
     const changeMe = Effect.fnUntraced(function* (request: HttpServerRequest.HttpServerRequest) {
       const { accountId } = yield* account(identity, request, "users:update")
@@ -121,6 +127,20 @@ export const layer = HttpApiBuilder.group(
           (account) => webhooks.redeliver(account, params.id, params.delivery),
           (row) => json(row, 202)
         )
+      )
+      .handleRaw("userWebhooks", ({ params, request }) =>
+        Effect.gen(function* () {
+          const id = yield* userOf(request, params.id)
+          return list(yield* Effect.mapError(webhooks.list(id), ApiError.fromWebhooks))
+        }).pipe(handled)
+      )
+      .handleRaw("userDeliveries", ({ params, query, request }) =>
+        Effect.gen(function* () {
+          const id = yield* userOf(request, params.id)
+          const wanted = yield* page(query, cursors.counted)
+          const found = yield* Effect.mapError(webhooks.deliveries(id, params.webhook, wanted), ApiError.fromWebhooks)
+          return list(found.data, found.next)
+        }).pipe(handled)
       )
   })
 )
