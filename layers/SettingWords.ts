@@ -26,6 +26,7 @@ export const settingWords: Readonly<Record<string, string>> = {
   HEALTH_PROBE_DAILY_USD: "The most that probes of a UTC day may cost",
   EXTERNAL_CACHE_URL: "A cache of answers that somebody else runs: GET and PUT of {url}/{key}",
   EXTERNAL_CACHE_API_KEY: "Its key, sent as a bearer token",
+  PROVIDER_BALANCE_INTERVAL_MS: "Between two looks at what is left of our own credits with a provider; 0 never looks",
   RESPONSE_CACHE: "Whether requests that say nothing of it are answered from the response cache",
   SEMANTIC_CACHE: "Whether the response cache also answers words that mean the same",
   TRUST_PROXY: "How many proxies in front are believed about the caller's address",

@@ -14,7 +14,13 @@ const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))))
 
 describe("one description of all settings", () => {
   it.effect("every setting that is read is told what it means, and nothing else is", () =>
-    Effect.map(Settings.facts, (facts) => assert.deepStrictEqual(facts.map(({ name }) => name).sort(), Object.keys(settingWords).sort()))
+    Effect.map(Settings.facts, (facts) =>
+      assert.deepStrictEqual(
+        facts.map(({ name }) => name).sort(),
+        Object.keys(settingWords).sort(),
+        "a line of layers/SettingWords.ts for each"
+      )
+    )
   )
 
   it.effect("the committed schema is what the code makes; `sluice config schema` writes it", () =>
