@@ -39,6 +39,7 @@ import * as RoutingHealth from "../src/health/RoutingHealth.ts"
 import * as SignalWatch from "../src/health/SignalWatch.ts"
 import { UptimeReports } from "../src/health/UptimeReports.ts"
 import { AnonymousInference } from "../src/http/Access.ts"
+import { VERSION } from "../src/http/ApiDescription.ts"
 import { App } from "../src/http/App.ts"
 import { HealthReport } from "../src/http/HealthReport.ts"
 import { IpGate } from "../src/http/IpGate.ts"
@@ -97,9 +98,6 @@ import * as UndiciWebhookSender from "./UndiciWebhookSender.ts"
 
 /** How often other replicas' changes of keys are looked for, in milliseconds. */
 const CHANGES_POLL = 400
-
-/** The version that `/health` shows. @category models @since 0.1.0 */
-export const VERSION = "0.1.0"
 
 /** Milliseconds from the start until providers' lists of models are first read. */
 const FIRST_SYNC = 5_000

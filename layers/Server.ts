@@ -10,6 +10,7 @@ import { HttpServer } from "effect/http"
 import { SqlError } from "effect/sql"
 import type { ServeFlags } from "../src/cli/Sluice.ts"
 import { messageOf } from "../src/database/Failures.ts"
+import { VERSION } from "../src/http/ApiDescription.ts"
 import * as Embedded from "./Embedded.ts"
 import * as House from "./House.ts"
 import * as Logging from "./Logging.ts"
@@ -74,7 +75,7 @@ export const serve = Effect.fnUntraced(function* (flags: ServeFlags) {
   }
   const second = WorkerLink.isWorker ? Deferred.makeUnsafe<void>() : yield* StopSignals.again
   if (WorkerLink.isWorker) WorkerLink.obey(() => Deferred.doneUnsafe(second, Effect.void))
-  const telemetry = Telemetry.layer(settings.telemetry, House.VERSION).pipe(Layer.provideMerge(log))
+  const telemetry = Telemetry.layer(settings.telemetry, VERSION).pipe(Layer.provideMerge(log))
   const launched = Layer.launch(assemble(settings, secrets, Deferred.await(second)).pipe(Layer.provide(telemetry)))
   return yield* Effect.mapError(launched, named(settings))
 }, Effect.scoped)

@@ -11,11 +11,11 @@ import * as BookDesk from "../layers/BookDesk.ts"
 import * as CatalogDesk from "../layers/CatalogDesk.ts"
 import * as ConfigDesk from "../layers/ConfigDesk.ts"
 import * as Doctor from "../layers/Doctor.ts"
-import { VERSION } from "../layers/House.ts"
 import * as PeopleDesk from "../layers/PeopleDesk.ts"
 import * as Server from "../layers/Server.ts"
 import * as WebhookDesk from "../layers/WebhookDesk.ts"
 import * as Sluice from "./cli/Sluice.ts"
+import { VERSION } from "./http/ApiDescription.ts"
 
 /** Whether a command line was not understood, or asked for help without saying so; the help was printed. */
 const isHelp = (cause: Cause.Cause<unknown>): boolean => CliError.isCliError(Cause.squash(cause))

@@ -9,6 +9,7 @@ import { User } from "../../schemas/Account.ts"
 import { EncodedBalance, LedgerCheck, LedgerEntry } from "../../schemas/LedgerEntry.ts"
 import { NegotiatedLimits, PlanId } from "../../schemas/Plan.ts"
 import { AdministrationApi } from "./AdministrationApi.ts"
+import { complete } from "./ApiDescription.ts"
 import { ById, failures, json, listOf, PageQuery, Row } from "./ApiShapes.ts"
 import { AuthApi } from "./AuthApi.ts"
 import { CatalogApi } from "./CatalogApi.ts"
@@ -26,6 +27,8 @@ export const NewUser = Schema.Struct({
   partner_code: Schema.optional(Schema.NullOr(Schema.String)),
   referral_code: Schema.optional(Schema.NullOr(Schema.String))
 })
+
+const MadeUser = Schema.Struct({ user: User, api_key: Schema.String, referral_code: Schema.String }).annotate({ httpApiStatus: 201 })
 
 /** `PUT /admin/users/{id}/plan`. @category schemas @since 0.1.0 */
 export const NewPlan = Schema.Struct({ plan: PlanId })
@@ -46,7 +49,7 @@ const Account = HttpApiGroup.make("account").add(
 )
 
 const Operator = HttpApiGroup.make("operator").add(
-  HttpApiEndpoint.post("createUser", "/admin/users", { payload: NewUser, ...json }),
+  HttpApiEndpoint.post("createUser", "/admin/users", { payload: NewUser, success: MadeUser, error: failures }),
   HttpApiEndpoint.get("users", "/admin/users", { query: PageQuery, success: listOf(User), error: failures }),
   HttpApiEndpoint.get("user", "/admin/users/:id", { params: ById, success: User, error: failures }),
   HttpApiEndpoint.get("userCredits", "/admin/users/:id/credits", { params: ById, success: EncodedBalance, error: failures }),
@@ -93,4 +96,6 @@ export const Api = HttpApi.make("sluice")
     WebhookApi,
     PlanApi
   )
-  .annotateMerge(OpenApi.annotations({ title: "Sluice", description: "An AI inference gateway: one key, every model, one bill." }))
+  .annotateMerge(
+    OpenApi.annotations({ title: "Sluice", description: "An AI inference gateway: one key, every model, one bill.", transform: complete })
+  )
