@@ -1,6 +1,7 @@
 /**
  * Figures of many rounds as medians with their spread, as a table and as JSON.
  */
+import { table } from "../src/cli/Printing.ts"
 
 export interface Round {
   readonly perSecond: number
@@ -83,19 +84,6 @@ const cells = ({ contestant, figures, ratios, scenario }: Row): ReadonlyArray<st
 }
 
 const heads = ["scenario", "", "requests/s", "p50 ms", "p99 ms", "first p50", "first p99", "CPU µs", "MiB", "failed"]
-
-/** Lines of columns, as wide as what stands in them. */
-export const table = (rows: ReadonlyArray<ReadonlyArray<string>>): string => {
-  const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)))
-  return rows
-    .map((row) =>
-      row
-        .map((cell, column) => cell.padEnd(widths[column] ?? 0))
-        .join("  ")
-        .trimEnd()
-    )
-    .join("\n")
-}
 
 export const formatRows = (rows: ReadonlyArray<Row>): string => table([heads, ...rows.map(cells)])
 

@@ -3,8 +3,8 @@
  *
  * @since 0.1.0
  */
-import { Effect, Layer, Option, type Redacted, Schema } from "effect"
-import { BreakerStore, BreakerStoreError, Shared } from "../src/providers/BreakerStore.ts"
+import { Effect, Layer, Option, type Redacted } from "effect"
+import { BreakerStore, BreakerStoreError, decodeShared, encodeShared } from "../src/providers/BreakerStore.ts"
 import * as RedisConnection from "./RedisConnection.ts"
 
 /** Transitions by provider; forgotten when none was made for an hour. */
@@ -13,9 +13,6 @@ const CIRCUITS_TTL = 3_600_000
 
 /** A Redis slower than this counts as away, in milliseconds. */
 const PATIENCE = 100
-
-const decode = Schema.decodeUnknownOption(Shared)
-const encode = Schema.encodeSync(Shared)
 
 const freeScript = `if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0`
 
@@ -33,11 +30,11 @@ const make = Effect.fnUntraced(function* (url: Redacted.Redacted) {
   return BreakerStore.of({
     load: Effect.map(
       ask(() => redis.hvals(CIRCUITS)),
-      (lines) => new Map(lines.flatMap((line) => Option.toArray(decode(line))).map(({ circuit, provider }) => [provider, circuit]))
+      (lines) => new Map(lines.flatMap((line) => Option.toArray(decodeShared(line))).map(({ circuit, provider }) => [provider, circuit]))
     ),
     save: (provider, circuit) =>
       Effect.asVoid(
-        ask(() => redis.multi().hset(CIRCUITS, provider, encode({ provider, circuit })).pexpire(CIRCUITS, CIRCUITS_TTL).exec())
+        ask(() => redis.multi().hset(CIRCUITS, provider, encodeShared({ provider, circuit })).pexpire(CIRCUITS, CIRCUITS_TTL).exec())
       ),
     takeProbe: (permit, ttlMs) =>
       Effect.map(

@@ -9,11 +9,18 @@ import { Redis } from "ioredis"
 /** How long a start waits for the first connection, in milliseconds. */
 const FIRST_CONNECTION = 2_000
 
+/** @category models @since 0.1.0 */
+export interface RedisConnectionOptions {
+  /** A command that takes longer has failed, in milliseconds. */
+  readonly commandTimeoutMs?: number
+  /** Whether commands without an answer are sent again when the connection is back; false where they would count twice. */
+  readonly resend?: boolean
+  /** How much longer each wait before a new connection is, in milliseconds; a second at the most. */
+  readonly retryStepMs?: number
+}
+
 /** Closed with the Scope. @category constructors @since 0.1.0 */
-export const connect = (
-  url: Redacted.Redacted,
-  options: { readonly commandTimeoutMs?: number } = {}
-): Effect.Effect<Redis, never, Scope.Scope> =>
+export const connect = (url: Redacted.Redacted, options: RedisConnectionOptions = {}): Effect.Effect<Redis, never, Scope.Scope> =>
   Effect.acquireRelease(
     Effect.sync(() => {
       const redis = new Redis(Redacted.value(url), {
@@ -23,7 +30,8 @@ export const connect = (
         connectTimeout: 2_000,
         maxRetriesPerRequest: 0,
         ...(options.commandTimeoutMs === undefined ? {} : { commandTimeout: options.commandTimeoutMs }),
-        retryStrategy: (times: number) => Math.min(times * 50, 1_000)
+        ...(options.resend === undefined ? {} : { autoResendUnfulfilledCommands: options.resend }),
+        retryStrategy: (times: number) => Math.min(times * (options.retryStepMs ?? 50), 1_000)
       })
       redis.on("error", () => {})
       return redis

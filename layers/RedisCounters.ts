@@ -4,10 +4,11 @@
  * @since 0.1.0
  */
 import { createHash } from "node:crypto"
-import { Effect, Layer, Redacted } from "effect"
-import { Redis } from "ioredis"
+import { Effect, Layer, type Redacted } from "effect"
+import type { Redis } from "ioredis"
 import { CounterStore, CounterStoreError } from "../src/limits/CounterStore.ts"
 import * as GuardedCounters from "../src/limits/GuardedCounters.ts"
+import * as RedisConnection from "./RedisConnection.ts"
 import { Watchdog } from "./Watchdog.ts"
 
 /** @category models @since 0.1.0 */
@@ -19,9 +20,6 @@ export interface RedisCountersOptions {
 }
 
 const PATIENCE = 40
-
-/** How long the server's start waits for the first connection, in milliseconds. */
-const FIRST_CONNECTION = 2_000
 
 /** A connection that was silent for so long while it was asked is made anew, in milliseconds. */
 const SILENCE = 5_000
@@ -110,35 +108,6 @@ return 0`)
 
 const numbers = (value: unknown): ReadonlyArray<number> => (Array.isArray(value) ? value.map(Number) : [])
 
-const connect = (url: Redacted.Redacted) =>
-  Effect.acquireRelease(
-    Effect.sync(() => {
-      const redis = new Redis(Redacted.value(url), {
-        enableAutoPipelining: true,
-        enableOfflineQueue: false,
-        autoResendUnfulfilledCommands: false,
-        maxRetriesPerRequest: 0,
-        connectTimeout: 2_000,
-        retryStrategy: (times) => Math.min(times * 50, 1_000)
-      })
-      // The connection comes back by itself; every call says for itself that it failed.
-      redis.on("error", () => {})
-      return redis
-    }),
-    (redis) => Effect.sync(() => redis.disconnect())
-  )
-
-const firstConnection = (redis: Redis): Effect.Effect<void> =>
-  Effect.callback((resume) => {
-    const done = () => resume(Effect.void)
-    redis.once("ready", done)
-    const timer = setTimeout(done, FIRST_CONNECTION)
-    return Effect.sync(() => {
-      redis.off("ready", done)
-      clearTimeout(timer)
-    })
-  })
-
 const run = async (redis: Redis, { sha, text }: Script, keys: ReadonlyArray<string>, args: ReadonlyArray<string>): Promise<unknown> => {
   try {
     return await redis.evalsha(sha, keys.length, ...keys, ...args)
@@ -151,8 +120,8 @@ const run = async (redis: Redis, { sha, text }: Script, keys: ReadonlyArray<stri
 const failed = (cause: unknown) => Effect.fail(new CounterStoreError({ message: cause instanceof Error ? cause.message : "no answer" }))
 
 const make = Effect.fnUntraced(function* (options: RedisCountersOptions) {
-  const redis = yield* connect(options.url)
-  yield* firstConnection(redis)
+  const redis = yield* RedisConnection.connect(options.url, { resend: false })
+  yield* RedisConnection.ready(redis)
   const watchdog = new Watchdog({
     patienceMs: options.patienceMs ?? PATIENCE,
     silenceMs: SILENCE,

@@ -3,32 +3,14 @@
  *
  * @since 0.1.0
  */
-import { Effect, Layer, Redacted } from "effect"
-import { Redis } from "ioredis"
+import { Effect, Layer, type Redacted } from "effect"
 import { SharedStore, SharedStoreError, withMemory } from "../src/caches/SharedStore.ts"
+import * as RedisConnection from "./RedisConnection.ts"
 
 /** A Redis slower than this counts as away, in milliseconds. */
 const PATIENCE = 100
 
 const PREFIX = "sluice:cache:"
-
-const connect = (url: Redacted.Redacted) =>
-  Effect.acquireRelease(
-    Effect.sync(() => {
-      const redis = new Redis(Redacted.value(url), {
-        enableAutoPipelining: true,
-        enableOfflineQueue: false,
-        maxRetriesPerRequest: 0,
-        commandTimeout: PATIENCE,
-        connectTimeout: 2_000,
-        retryStrategy: (times) => Math.min(times * 100, 1_000)
-      })
-      // The connection comes back by itself; every call says for itself that it failed.
-      redis.on("error", () => {})
-      return redis
-    }),
-    (redis) => Effect.sync(() => redis.disconnect())
-  )
 
 const attempt = <A>(run: () => Promise<A>): Effect.Effect<A, SharedStoreError> =>
   Effect.tryPromise({
@@ -40,7 +22,7 @@ const attempt = <A>(run: () => Promise<A>): Effect.Effect<A, SharedStoreError> =
 export const layer = (url: Redacted.Redacted): Layer.Layer<never> =>
   Layer.effect(
     SharedStore,
-    Effect.map(connect(url), (redis) =>
+    Effect.map(RedisConnection.connect(url, { commandTimeoutMs: PATIENCE, retryStepMs: 100 }), (redis) =>
       withMemory({
         get: (key) => attempt(() => redis.get(PREFIX + key)),
         set: (key, value, ttlMs) => Effect.asVoid(attempt(() => redis.set(PREFIX + key, value, "PX", Math.max(1, Math.floor(ttlMs)))))

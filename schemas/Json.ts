@@ -35,3 +35,16 @@ export const string = (value: Json | undefined): string | null => (typeof value 
 /** A count there: a finite number, not below zero, without its fraction. @category accessors @since 0.1.0 */
 export const count = (value: Json | undefined): number =>
   typeof value === "number" && Number.isFinite(value) && value > 0 ? Math.floor(value) : 0
+
+/** The object under a key; an empty one when there is none. @category accessors @since 0.1.0 */
+export const objectAt = (value: JsonObject, key: string): JsonObject => {
+  const found = value[key]
+  return isObject(found) ? found : {}
+}
+
+/** The text under a key; empty when there is none. @category accessors @since 0.1.0 */
+export const textAt = (value: JsonObject, key: string): string => string(value[key]) ?? ""
+
+/** The fields that were given: those that are not null. @category constructors @since 0.1.0 */
+export const given = (fields: Readonly<Record<string, Json>>): JsonObject =>
+  Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== null))

@@ -7,8 +7,8 @@ import { Console, Data, Effect, Option } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
 import type { User } from "../../schemas/Account.ts"
 import type { LedgerCheck, LedgerEntry } from "../../schemas/LedgerEntry.ts"
+import { printJson, table } from "./Printing.ts"
 import { json, url } from "./ServerFlags.ts"
-import { table } from "./Table.ts"
 
 /** An account as the operator sees it; amounts are decimal strings in USD. @category models @since 0.1.0 */
 export interface AccountStory {
@@ -34,7 +34,7 @@ const check = <E, R>(desk: BookDesk<E, R>) =>
   Command.make("check", { url, json }, (flags) =>
     Effect.gen(function* () {
       const result = yield* desk.check(Option.getOrNull(flags.url))
-      if (flags.json) yield* Console.log(JSON.stringify(result, null, 2))
+      if (flags.json) yield* printJson(result)
       else {
         for (const { account, detail, invariant } of result.violations) {
           yield* Console.log(`${invariant}${account === null ? "" : ` account ${account}`}: ${detail}`)
@@ -71,7 +71,7 @@ const addCredits = <E, R>(desk: BookDesk<E, R>) =>
     (flags) =>
       Effect.gen(function* () {
         const entry = yield* desk.addCredits(flags.user, flags.amount, flags.reference, Option.getOrNull(flags.url))
-        if (flags.json) return yield* Console.log(JSON.stringify(entry, null, 2))
+        if (flags.json) return yield* printJson(entry)
         yield* Console.log(`${entry.kind} of ${entry.amount_usd} USD at ${entry.created_at}, reference ${entry.reference ?? ""}`)
       })
   ).pipe(
@@ -86,7 +86,7 @@ export const credits = <E, R>(desk: BookDesk<E, R>) =>
   Command.make("credits", { user: Argument.String("user").pipe(Argument.withDescription("Id or e-mail address")), url, json }, (flags) =>
     Effect.gen(function* () {
       const story = yield* desk.story(flags.user, Option.getOrNull(flags.url))
-      if (flags.json) return yield* Console.log(JSON.stringify(story, null, 2))
+      if (flags.json) return yield* printJson(story)
       const { allowance_usd, available_usd, held_usd, purchased_usd } = story.credits
       yield* Console.log(`${story.user.email} (${story.user.id}), plan ${story.user.plan}, ${story.user.status}`)
       yield* Console.log(`Allowance ${allowance_usd}, purchased ${purchased_usd}, held ${held_usd}, available ${available_usd} USD\n`)

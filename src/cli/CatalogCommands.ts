@@ -5,8 +5,8 @@
  */
 import { Console, Data, Effect, Option } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
+import { printJson, table } from "./Printing.ts"
 import { json, url } from "./ServerFlags.ts"
-import { table } from "./Table.ts"
 
 /** A model as `GET /v1/models` has it. @category models @since 0.1.0 */
 export interface ModelRow {
@@ -82,8 +82,6 @@ export interface CatalogDesk<E, R> {
 /** Something is not as it should be; what was printed. @category errors @since 0.1.0 */
 export class NotAllWell extends Data.TaggedError("NotAllWell")<{ readonly message: string }> {}
 
-const print = (value: unknown) => Console.log(JSON.stringify(value, null, 2))
-
 /** USD per token as USD per million of them. */
 const perMillion = (price: unknown): string => {
   const match = typeof price === "string" ? /^(\d+)\.(\d+)$/.exec(price) : null
@@ -122,7 +120,7 @@ const listModels = <E, R>(desk: CatalogDesk<E, R>) =>
       Effect.gen(function* () {
         const query = { q: Option.getOrNull(flags.words), provider: Option.getOrNull(flags.provider), all: flags.all }
         const rows = yield* desk.models(query, Option.getOrNull(flags.url))
-        if (flags.json) return yield* print({ data: rows })
+        if (flags.json) return yield* printJson({ data: rows })
         yield* rows.length === 0 ? Console.log("No model; --all shows those whose providers have no key.") : Console.log(modelTable(rows))
       })
   ).pipe(
@@ -137,7 +135,7 @@ const showModel = <E, R>(desk: CatalogDesk<E, R>) =>
   Command.make("show", { model: Argument.String("model").pipe(Argument.withDescription("Id or alias")), url, json }, (flags) =>
     Effect.gen(function* () {
       const row = yield* desk.model(flags.model, Option.getOrNull(flags.url))
-      if (flags.json) return yield* print(row)
+      if (flags.json) return yield* printJson(row)
       yield* Console.log(`${row.id} (${row.name}), ${row.modality}, context ${row.context_length}${row.free ? ", free" : ""}\n`)
       const rows = row.providers.map((each) => [
         each.slug,
@@ -156,7 +154,7 @@ const sync = <E, R>(desk: CatalogDesk<E, R>) =>
   Command.make("sync", { provider: Argument.String("provider").pipe(Argument.optional), url, json }, (flags) =>
     Effect.gen(function* () {
       const rows = yield* desk.sync(Option.getOrNull(flags.provider), Option.getOrNull(flags.url))
-      if (flags.json) yield* print({ data: rows })
+      if (flags.json) yield* printJson({ data: rows })
       else {
         const cells = rows.map((row) => [
           row.provider,
@@ -182,7 +180,7 @@ const checkPrices = <E, R>(desk: CatalogDesk<E, R>) =>
   Command.make("check-prices", { json }, (flags) =>
     Effect.gen(function* () {
       const rows = yield* desk.checkPrices
-      if (flags.json) yield* print({ ok: rows.length === 0, data: rows })
+      if (flags.json) yield* printJson({ ok: rows.length === 0, data: rows })
       else if (rows.length === 0) yield* Console.log("Every model of a provider that is switched on has a price of its own.")
       else yield* Console.log(table([["MODEL", "PROVIDER", "WHAT"], ...rows.map((row) => [row.model, row.provider, row.finding])]))
       if (rows.length > 0) return yield* new NotAllWell({ message: `${rows.length} prices to look at` })
@@ -208,7 +206,7 @@ const listProviders = <E, R>(desk: CatalogDesk<E, R>) =>
     (flags) =>
       Effect.gen(function* () {
         const rows = (yield* desk.providers(Option.getOrNull(flags.url))).filter((row) => flags.all || row.active)
-        if (flags.json) return yield* print({ data: rows })
+        if (flags.json) return yield* printJson({ data: rows })
         const cells = rows.map((row) => [row.slug, row.name, row.protocol, row.active ? "on" : "off", String(row.models), row.breaker])
         yield* Console.log(table([["PROVIDER", "NAME", "PROTOCOL", "STATE", "MODELS", "CIRCUIT"], ...cells]))
       })
@@ -221,7 +219,7 @@ const testProviders = <E, R>(desk: CatalogDesk<E, R>) =>
   Command.make("test", { providers: Argument.String("provider").pipe(Argument.between(0, 100)), json }, (flags) =>
     Effect.gen(function* () {
       const rows = yield* desk.test(flags.providers)
-      if (flags.json) yield* print({ data: rows })
+      if (flags.json) yield* printJson({ data: rows })
       else if (rows.length === 0) yield* Console.log("No provider is switched on: set a key such as OPENAI_API_KEY.")
       else yield* Console.log(table(rows.map((row) => [row.ok ? "ok" : "FAILED", row.provider, `${row.latency_ms} ms`, row.detail])))
       const failed = rows.filter((row) => !row.ok)

@@ -5,8 +5,8 @@
  */
 import { Console, Effect, FileSystem, Option } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
+import { printJson, table } from "./Printing.ts"
 import { json } from "./ServerFlags.ts"
-import { table } from "./Table.ts"
 
 /** One setting as it holds. @category models @since 0.1.0 */
 export interface ShownSetting {
@@ -42,13 +42,11 @@ export interface ConfigDesk<E, R> {
   readonly importFrom: (path: string) => Effect.Effect<ImportedConfig, E, R>
 }
 
-const print = (value: unknown) => Console.log(JSON.stringify(value, null, 2))
-
 const check = <E, R>(desk: ConfigDesk<E, R>) =>
   Command.make("check", { json }, (flags) =>
     Effect.gen(function* () {
       const checked = yield* desk.check
-      if (flags.json) return yield* print({ ok: true, ...checked })
+      if (flags.json) return yield* printJson({ ok: true, ...checked })
       const { file, mode, providers, warnings } = checked
       yield* Console.log(
         `${file === null ? "The environment" : `${file} and the environment`} can be used: ${mode} mode, ${providers.length === 0 ? "no provider but the sandbox" : `providers ${providers.join(", ")}`}.`
@@ -72,7 +70,7 @@ const show = <E, R>(desk: ConfigDesk<E, R>) =>
     (flags) =>
       Effect.gen(function* () {
         const rows = (yield* desk.show).filter(({ from }) => flags.all || flags.json || from !== "default")
-        if (flags.json) return yield* print({ data: rows })
+        if (flags.json) return yield* printJson({ data: rows })
         if (rows.length === 0) return yield* Console.log("Every setting has its default; --all shows them.")
         yield* Console.log(table([["SETTING", "VALUE", "FROM"], ...rows.map(({ from, name, value }) => [name, value ?? "", from])]))
       })
@@ -82,7 +80,7 @@ const show = <E, R>(desk: ConfigDesk<E, R>) =>
   )
 
 const schema = <E, R>(desk: ConfigDesk<E, R>) =>
-  Command.make("schema", {}, () => Effect.flatMap(desk.schema, print)).pipe(
+  Command.make("schema", {}, () => Effect.flatMap(desk.schema, printJson)).pipe(
     Command.withDescription(
       "The JSON Schema of sluice.yaml, with every setting, what it takes and its default; editors complete and check by it"
     ),

@@ -6,6 +6,7 @@
 import { Console, Effect } from "effect"
 import { Command } from "effect/cli"
 import { NotAllWell } from "./CatalogCommands.ts"
+import { printJson } from "./Printing.ts"
 import { json } from "./ServerFlags.ts"
 
 /** One thing that was looked at. @category models @since 0.1.0 */
@@ -25,7 +26,7 @@ export const doctor = <E, R>(diagnose: Effect.Effect<ReadonlyArray<Diagnosis>, E
     Effect.gen(function* () {
       const found = yield* diagnose
       const failed = found.filter(({ status }) => status === "failed")
-      if (flags.json) yield* Console.log(JSON.stringify({ ok: failed.length === 0, checks: found }, null, 2))
+      if (flags.json) yield* printJson({ ok: failed.length === 0, checks: found })
       else {
         for (const { check, detail, fix, status } of found) {
           yield* Console.log(`${marks[status]} ${check}: ${detail}${fix === null ? "" : `\n          ${fix}`}`)

@@ -11,8 +11,8 @@ import { PlanId } from "../../schemas/Plan.ts"
 import type { RotationStep } from "../identity/KeyRotation.ts"
 import type { NewKey } from "../identity/KeySettings.ts"
 import type { Page } from "../identity/Page.ts"
+import { printJson, table } from "./Printing.ts"
 import { json, url } from "./ServerFlags.ts"
-import { table } from "./Table.ts"
 
 /** What these commands ask for; users by id or e-mail address. A plain key is shown once, where it is made. @category models @since 0.1.0 */
 export interface People {
@@ -40,7 +40,6 @@ export type PeopleDesk<E, R> = <A>(url: string | null, work: (people: People) =>
 /** Some secrets could not be rotated; which was printed. @category errors @since 0.1.0 */
 export class RotationIncomplete extends Data.TaggedError("RotationIncomplete")<{ readonly message: string }> {}
 
-const print = (value: unknown) => Console.log(JSON.stringify(value, null, 2))
 const user = Argument.String("user").pipe(Argument.withDescription("Id or e-mail address"))
 const optional = (name: string, description: string) => Flag.String(name).pipe(Flag.withDescription(description), Flag.optional)
 const several = (name: string, description: string) => Flag.String(name).pipe(Flag.withDescription(description), Flag.between(0, 100))
@@ -63,7 +62,7 @@ const createUser = <E, R>(desk: PeopleDesk<E, R>) =>
         const made = yield* desk(Option.getOrNull(flags.url), (people) =>
           people.createUser(flags.email, Option.getOrNull(flags.plan), Option.getOrNull(flags.partner))
         )
-        if (flags.json) return yield* print(made)
+        if (flags.json) return yield* printJson(made)
         yield* Console.log(`${made.user.email} (${made.user.id}), plan ${made.user.plan}\nKey, shown this once: ${made.api_key}`)
       })
   ).pipe(
@@ -87,7 +86,7 @@ const listUsers = <E, R>(desk: PeopleDesk<E, R>) =>
       Effect.gen(function* () {
         const limit = Math.min(1_000, Math.max(1, flags.limit))
         const { data, next } = yield* desk(Option.getOrNull(flags.url), (people) => people.users(limit, Option.getOrNull(flags.cursor)))
-        if (flags.json) return yield* print({ data, next_cursor: next })
+        if (flags.json) return yield* printJson({ data, next_cursor: next })
         yield* Console.log(userTable(data))
         if (next !== null) yield* Console.log(`\nMore with --cursor "${next}"`)
       })
@@ -100,7 +99,7 @@ const showUser = <E, R>(desk: PeopleDesk<E, R>) =>
   Command.make("show", { user, url, json }, (flags) =>
     Effect.gen(function* () {
       const found = yield* desk(Option.getOrNull(flags.url), (people) => people.user(flags.user))
-      if (flags.json) return yield* print(found)
+      if (flags.json) return yield* printJson(found)
       yield* Console.log(userTable([found]))
       if (found.trial !== null) {
         const { credit_left_usd, ends_at, requests_left, tokens_left } = found.trial
@@ -116,7 +115,7 @@ const plan = <E, R>(desk: PeopleDesk<E, R>) =>
   Command.make("plan", { user, plan: Argument.Literals("plan", PlanId.literals), url, json }, (flags) =>
     Effect.gen(function* () {
       const changed = yield* desk(Option.getOrNull(flags.url), (people) => people.setPlan(flags.user, flags.plan))
-      yield* flags.json ? print(changed) : Console.log(userTable([changed]))
+      yield* flags.json ? printJson(changed) : Console.log(userTable([changed]))
     })
   ).pipe(
     Command.withDescription("Change a user's plan; its allowance begins anew, purchased credits stay"),
@@ -139,7 +138,7 @@ const listKeys = <E, R>(desk: PeopleDesk<E, R>) =>
   Command.make("list", { user, url, json }, (flags) =>
     Effect.gen(function* () {
       const rows = yield* desk(Option.getOrNull(flags.url), (people) => people.keys(flags.user))
-      yield* flags.json ? print({ data: rows }) : Console.log(keyTable(rows))
+      yield* flags.json ? printJson({ data: rows }) : Console.log(keyTable(rows))
     })
   ).pipe(
     Command.withDescription("A user's keys, newest first; revoked ones too"),
@@ -171,7 +170,7 @@ const createKey = <E, R>(desk: PeopleDesk<E, R>) =>
           expires_at: Option.getOrNull(flags.expires)
         }
         const made = yield* desk(Option.getOrNull(flags.url), (people) => people.createKey(flags.user, wanted))
-        if (flags.json) return yield* print(made)
+        if (flags.json) return yield* printJson(made)
         yield* Console.log(`${keyTable([made])}\n\nKey, shown this once: ${made.key}`)
       })
   ).pipe(
@@ -188,7 +187,7 @@ const revokeKey = <E, R>(desk: PeopleDesk<E, R>) =>
   Command.make("revoke", { user, key: Argument.String("key").pipe(Argument.withDescription("The key's id")), url, json }, (flags) =>
     Effect.gen(function* () {
       const row = yield* desk(Option.getOrNull(flags.url), (people) => people.revokeKey(flags.user, flags.key))
-      yield* flags.json ? print(row) : Console.log(keyTable([row]))
+      yield* flags.json ? printJson(row) : Console.log(keyTable([row]))
     })
   ).pipe(
     Command.withDescription("Revoke a key; every server refuses it within a second"),
@@ -214,7 +213,7 @@ const rotateKeys = <E, R>(desk: PeopleDesk<E, R>) =>
           }
         })
       )
-      if (flags.json) yield* print({ rotated, failed })
+      if (flags.json) yield* printJson({ rotated, failed })
       else for (const which of failed) yield* Console.log(`No key of KEY_ENCRYPTION_KEY opens ${which}`)
       if (failed.length > 0)
         return yield* new RotationIncomplete({ message: `${failed.length} secrets stay under a key that is not there` })

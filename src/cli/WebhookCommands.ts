@@ -6,8 +6,8 @@
 import { Console, Effect, Option } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
 import type { Webhook, WebhookDelivery } from "../../schemas/Webhook.ts"
+import { printJson, table } from "./Printing.ts"
 import { json, url } from "./ServerFlags.ts"
-import { table } from "./Table.ts"
 
 /** What these commands ask a running server. @category models @since 0.1.0 */
 export interface WebhookDesk<E, R> {
@@ -20,7 +20,7 @@ export interface WebhookDesk<E, R> {
   ) => Effect.Effect<ReadonlyArray<WebhookDelivery>, E, R>
 }
 
-const print = (value: unknown) => Console.log(JSON.stringify(value, null, 2))
+const print = (value: unknown) => printJson(value)
 const user = Argument.String("user").pipe(Argument.withDescription("Id or e-mail address"))
 
 const list = <E, R>(desk: WebhookDesk<E, R>) =>

@@ -10,6 +10,7 @@
 import { Array as Arr, Effect, Redacted, Schema } from "effect"
 import { SqlClient } from "effect/sql"
 import type { Fernet } from "../identity/Fernet.ts"
+import { utc } from "./EventsSchema.ts"
 
 /** An endpoint taken by this process. @category models @since 0.1.0 */
 export interface TakenEndpoint {
@@ -56,8 +57,6 @@ const Due = Schema.Array(
     created_at: Schema.String
   })
 )
-
-const utc = (column: string) => `to_char(${column} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`
 
 /** A lease outlives an attempt and what is written about it. */
 const LEASE = "interval '30 seconds'"

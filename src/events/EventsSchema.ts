@@ -10,6 +10,9 @@
 import { Effect } from "effect"
 import { SqlClient } from "effect/sql"
 
+/** A time as ISO-8601 text, in SQL. @category formatting @since 0.1.0 */
+export const utc = (column: string) => `to_char(${column} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`
+
 const tables = [
   // `lease_node` is the process that delivers to the endpoint just now; `failing` is how its last attempt ended.
   `CREATE TABLE webhooks (

@@ -11,6 +11,7 @@ import type { AccountId } from "../../schemas/Account.ts"
 import { type NewWebhook, Webhook, type WebhookChange, WebhookDelivery } from "../../schemas/Webhook.ts"
 import { messageOf } from "../database/Failures.ts"
 import type { Fernet } from "../identity/Fernet.ts"
+import { utc } from "./EventsSchema.ts"
 import { WebhookDispatcher } from "./WebhookDispatcher.ts"
 import { WebhookSender } from "./WebhookSender.ts"
 
@@ -68,7 +69,6 @@ const fail = (reason: WebhooksError["reason"], detail: string) => new WebhooksEr
 const fromDatabase = (error: unknown): WebhooksError =>
   error instanceof WebhooksError ? error : fail("unavailable", messageOf(error).slice(0, 300))
 
-const utc = (column: string) => `to_char(${column} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`
 const webhookColumns = `w.id, w.url, to_json(w.events)::text AS events, w.description, w.enabled,
   CASE WHEN w.previous_secret_until > clock_timestamp() THEN ${utc("w.previous_secret_until")} END AS previous_secret_until,
   ${utc("w.created_at")} AS created_at`

@@ -23,26 +23,19 @@ type Foreign = Conversation["foreign"][number]
 
 const cached = (block: Json.JsonObject): Cached => (Json.isObject(block["cache_control"]) ? { cacheControl: block["cache_control"] } : {})
 
-const objectAt = (value: Json.JsonObject, key: string): Json.JsonObject => {
-  const found = value[key]
-  return Json.isObject(found) ? found : {}
-}
-
-const textAt = (value: Json.JsonObject, key: string): string => Json.string(value[key]) ?? ""
-
 /** `{type: "base64", media_type, data}` or `{type: "url", url}`; null for a file that only its provider has. */
 const mediaOf = (source: Json.JsonObject): Media | null => {
-  if (source["type"] === "url") return { _tag: "Url", url: textAt(source, "url") }
+  if (source["type"] === "url") return { _tag: "Url", url: Json.textAt(source, "url") }
   if (source["type"] !== "base64") return null
-  return { _tag: "Inline", mediaType: textAt(source, "media_type"), base64: textAt(source, "data") }
+  return { _tag: "Inline", mediaType: Json.textAt(source, "media_type"), base64: Json.textAt(source, "data") }
 }
 
 /** A document: a file, or text and images when that is what it holds. */
 const documentOf = (block: Json.JsonObject): ReadonlyArray<Part> | null => {
-  const source = objectAt(block, "source")
+  const source = Json.objectAt(block, "source")
   const title = Json.string(block["title"])
   const heading: ReadonlyArray<Part> = title === null ? [] : [{ _tag: "Text", text: `# ${title}\n` }]
-  if (source["type"] === "text") return [...heading, { _tag: "Text", text: textAt(source, "data"), ...cached(block) }]
+  if (source["type"] === "text") return [...heading, { _tag: "Text", text: Json.textAt(source, "data"), ...cached(block) }]
   if (source["type"] === "content") return [...heading, ...readable(source["content"])]
   const media = mediaOf(source)
   return media === null ? null : [{ _tag: "File", media, name: title, ...cached(block) }]
@@ -53,11 +46,11 @@ const readable = (content: Json.Json | undefined): ReadonlyArray<TextPart | Imag
   if (typeof content === "string") return content === "" ? [] : [{ _tag: "Text", text: content }]
   if (!Json.isArray(content)) return []
   return content.filter(Json.isObject).flatMap((block): ReadonlyArray<TextPart | ImagePart> => {
-    if (block["type"] === "text") return [{ _tag: "Text", text: textAt(block, "text"), ...cached(block) }]
+    if (block["type"] === "text") return [{ _tag: "Text", text: Json.textAt(block, "text"), ...cached(block) }]
     if (block["type"] === "search_result") {
-      return [{ _tag: "Text", text: `${textAt(block, "title")} (${textAt(block, "source")})\n` }, ...readable(block["content"])]
+      return [{ _tag: "Text", text: `${Json.textAt(block, "title")} (${Json.textAt(block, "source")})\n` }, ...readable(block["content"])]
     }
-    const media = block["type"] === "image" ? mediaOf(objectAt(block, "source")) : null
+    const media = block["type"] === "image" ? mediaOf(Json.objectAt(block, "source")) : null
     return media === null ? [] : [{ _tag: "Image", media, ...cached(block) }]
   })
 }
@@ -69,22 +62,22 @@ const partsOf = (block: Json.JsonObject): ReadonlyArray<Part> | null => {
     case "search_result":
       return readable([block])
     case "image":
-      return mediaOf(objectAt(block, "source")) === null ? null : readable([block])
+      return mediaOf(Json.objectAt(block, "source")) === null ? null : readable([block])
     case "document":
       return documentOf(block)
     case "thinking": {
-      const signature = textAt(block, "signature")
-      return [{ _tag: "Reasoning", text: textAt(block, "thinking"), signature: signature === "" ? null : signature, redacted: null }]
+      const signature = Json.textAt(block, "signature")
+      return [{ _tag: "Reasoning", text: Json.textAt(block, "thinking"), signature: signature === "" ? null : signature, redacted: null }]
     }
     case "redacted_thinking":
-      return [{ _tag: "Reasoning", text: "", signature: null, redacted: textAt(block, "data") }]
+      return [{ _tag: "Reasoning", text: "", signature: null, redacted: Json.textAt(block, "data") }]
     case "tool_use": {
       const signature = Json.string(block["signature"])
       return [
         {
           _tag: "ToolCall",
-          id: textAt(block, "id"),
-          name: textAt(block, "name"),
+          id: Json.textAt(block, "id"),
+          name: Json.textAt(block, "name"),
           arguments: JSON.stringify(block["input"] ?? {}),
           ...(signature === null ? {} : { signature }),
           ...cached(block)
@@ -95,7 +88,7 @@ const partsOf = (block: Json.JsonObject): ReadonlyArray<Part> | null => {
       return [
         {
           _tag: "ToolResult",
-          id: textAt(block, "tool_use_id"),
+          id: Json.textAt(block, "tool_use_id"),
           parts: readable(block["content"]),
           isError: block["is_error"] === true,
           ...cached(block)
@@ -133,7 +126,7 @@ const isCustom = (tool: Json.JsonObject): boolean =>
   tool["type"] === undefined || tool["type"] === null || tool["type"] === "custom" || tool["type"] === "function"
 
 const toolOf = (tool: Json.JsonObject): Tool => ({
-  name: textAt(tool, "name"),
+  name: Json.textAt(tool, "name"),
   description: Json.string(tool["description"]),
   parameters: Json.isObject(tool["input_schema"]) ? tool["input_schema"] : { type: "object", properties: {} },
   strict: typeof tool["strict"] === "boolean" ? tool["strict"] : null,
@@ -149,7 +142,7 @@ const toolChoiceOf = (choice: Json.JsonObject): ToolChoice | null => {
     case "none":
       return "none"
     case "tool":
-      return { name: textAt(choice, "name") }
+      return { name: Json.textAt(choice, "name") }
     default:
       return null
   }
@@ -159,8 +152,8 @@ const efforts = ["low", "medium", "high", "xhigh"] as const
 
 /** `thinking` with its budget, and the effort of `output_config`. Adaptive thinking leaves the amount to the model. */
 const thinkingOf = (body: Json.JsonObject): Thinking | null => {
-  const thinking = objectAt(body, "thinking")
-  const word = objectAt(body, "output_config")["effort"]
+  const thinking = Json.objectAt(body, "thinking")
+  const word = Json.objectAt(body, "output_config")["effort"]
   const effort = word === "max" ? "xhigh" : (efforts.find((known) => known === word) ?? null)
   if (thinking["type"] === "disabled") return { effort: null, budgetTokens: 0 }
   const budget = thinking["type"] === "enabled" ? thinking["budget_tokens"] : null
@@ -169,7 +162,7 @@ const thinkingOf = (body: Json.JsonObject): Thinking | null => {
 }
 
 const formatOf = (body: Json.JsonObject): Format => {
-  const format = objectAt(body, "output_config")["format"] ?? body["output_format"]
+  const format = Json.objectAt(body, "output_config")["format"] ?? body["output_format"]
   if (!Json.isObject(format) || format["type"] !== "json_schema" || !Json.isObject(format["schema"])) return { _tag: "Text" }
   return { _tag: "JsonSchema", name: "answer", schema: format["schema"], strict: true }
 }
@@ -203,7 +196,7 @@ export const toConversation = (body: Json.JsonObject): Conversation => {
   const read = messages.flatMap((message, index) => (isSystem(message) ? [] : [readTurn(message, `messages.${index}`)]))
   const tools = (Json.isArray(body["tools"]) ? body["tools"] : []).filter(Json.isObject)
   const builtIn = tools.find((tool) => !isCustom(tool))
-  const choice = objectAt(body, "tool_choice")
+  const choice = Json.objectAt(body, "tool_choice")
   const parallel = choice["disable_parallel_tool_use"]
   return {
     system: [...texts(body["system"]), ...messages.filter(isSystem).flatMap((message) => texts(message["content"]))],
@@ -214,7 +207,7 @@ export const toConversation = (body: Json.JsonObject): Conversation => {
     format: formatOf(body),
     thinking: thinkingOf(body),
     sampling: samplingOf(body),
-    user: Json.string(objectAt(body, "metadata")["user_id"]),
+    user: Json.string(Json.objectAt(body, "metadata")["user_id"]),
     metadata: null,
     foreign: [
       ...read.flatMap(({ foreign }) => foreign),

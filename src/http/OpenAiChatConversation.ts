@@ -63,8 +63,11 @@ const partsOf = (content: Json.Json | undefined): ReadonlyArray<Part> => {
   })
 }
 
-const isText = (part: Part): part is TextPart => part._tag === "Text"
-const isReadable = (part: Part): part is TextPart | ImagePart => part._tag === "Text" || part._tag === "Image"
+/** @category predicates @since 0.1.0 */
+export const isText = (part: Part): part is TextPart => part._tag === "Text"
+
+/** What may stand in the result of a tool. @category predicates @since 0.1.0 */
+export const isReadable = (part: Part): part is TextPart | ImagePart => part._tag === "Text" || part._tag === "Image"
 
 /** What a provider wants back with a tool call, in the form of Google's own OpenAI-compatible API. */
 const signatureOf = (call: Json.JsonObject): { readonly signature?: string } => {
@@ -164,7 +167,8 @@ const formatOf = (format: Json.Json | undefined): Format => {
   }
 }
 
-const efforts = ["none", "minimal", "low", "medium", "high", "xhigh"] as const
+/** How much a model may think, in OpenAI's words. @category data @since 0.1.0 */
+export const efforts = ["none", "minimal", "low", "medium", "high", "xhigh"] as const
 
 /** `reasoning_effort`, or OpenRouter's `reasoning: {effort, max_tokens}`. */
 const thinkingOf = (body: Json.JsonObject): Thinking | null => {

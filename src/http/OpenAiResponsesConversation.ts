@@ -3,33 +3,14 @@
  *
  * @since 0.1.0
  */
-import type {
-  Conversation,
-  Format,
-  ImagePart,
-  Media,
-  Part,
-  Sampling,
-  TextPart,
-  Thinking,
-  Tool,
-  ToolChoice,
-  Turn
-} from "../../schemas/Conversation.ts"
+import type { Conversation, Format, Media, Part, Sampling, TextPart, Thinking, Tool, ToolChoice, Turn } from "../../schemas/Conversation.ts"
 import * as Json from "../../schemas/Json.ts"
-import { mediaOf } from "./OpenAiChatConversation.ts"
+import { efforts, isReadable, isText, mediaOf } from "./OpenAiChatConversation.ts"
 
 type Foreign = Conversation["foreign"][number]
 
 /** What marks a thought that only its provider can read, among the thoughts whose signature stands in the same field. @category models @since 0.1.0 */
 export const REDACTED = "redacted_thinking."
-
-const textAt = (value: Json.JsonObject, key: string): string => Json.string(value[key]) ?? ""
-
-const objectAt = (value: Json.JsonObject, key: string): Json.JsonObject => {
-  const found = value[key]
-  return Json.isObject(found) ? found : {}
-}
 
 const fileOf = (part: Json.JsonObject): Media | null => {
   const url = Json.string(part["file_url"])
@@ -45,9 +26,9 @@ const partOf = (part: Json.JsonObject): Part | null => {
     case "input_text":
     case "output_text":
     case "text":
-      return { _tag: "Text", text: textAt(part, "text") }
+      return { _tag: "Text", text: Json.textAt(part, "text") }
     case "refusal":
-      return { _tag: "Text", text: textAt(part, "refusal") }
+      return { _tag: "Text", text: Json.textAt(part, "refusal") }
     case "input_image": {
       const url = Json.string(part["image_url"])
       const detail = Json.string(part["detail"])
@@ -58,8 +39,8 @@ const partOf = (part: Json.JsonObject): Part | null => {
       return media === null ? null : { _tag: "File", media, name: Json.string(part["filename"]) }
     }
     case "input_audio": {
-      const audio = objectAt(part, "input_audio")
-      return { _tag: "Audio", format: Json.string(audio["format"]) ?? "wav", base64: textAt(audio, "data") }
+      const audio = Json.objectAt(part, "input_audio")
+      return { _tag: "Audio", format: Json.string(audio["format"]) ?? "wav", base64: Json.textAt(audio, "data") }
     }
     default:
       return null
@@ -83,11 +64,8 @@ const contentOf = (content: Json.Json | undefined, at: string): Content => {
   return { parts, foreign }
 }
 
-const isText = (part: Part): part is TextPart => part._tag === "Text"
-const isReadable = (part: Part): part is TextPart | ImagePart => part._tag === "Text" || part._tag === "Image"
-
 const thoughtOf = (item: Json.JsonObject): Part => {
-  const lines = (key: string) => (Json.isArray(item[key]) ? item[key].filter(Json.isObject).map((part) => textAt(part, "text")) : [])
+  const lines = (key: string) => (Json.isArray(item[key]) ? item[key].filter(Json.isObject).map((part) => Json.textAt(part, "text")) : [])
   const text = [...lines("summary"), ...lines("content")].join("\n")
   const sealed = Json.string(item["encrypted_content"])
   return sealed?.startsWith(REDACTED) === true
@@ -116,8 +94,8 @@ const itemOf = (item: Json.JsonObject, at: string): Item => {
       const signature = Json.string(item["signature"])
       return assistant({
         _tag: "ToolCall",
-        id: textAt(item, "call_id"),
-        name: textAt(item, "name"),
+        id: Json.textAt(item, "call_id"),
+        name: Json.textAt(item, "name"),
         arguments: Json.string(item["arguments"]) ?? "{}",
         ...(signature === null ? {} : { signature })
       })
@@ -125,7 +103,7 @@ const itemOf = (item: Json.JsonObject, at: string): Item => {
     case "function_call_output": {
       const { foreign, parts } = contentOf(item["output"], `${at}.output`)
       const strange = parts.some((part) => !isReadable(part)) ? [{ param: `${at}.output`, value: item["output"] ?? null }] : []
-      const result: Part = { _tag: "ToolResult", id: textAt(item, "call_id"), parts: parts.filter(isReadable), isError: false }
+      const result: Part = { _tag: "ToolResult", id: Json.textAt(item, "call_id"), parts: parts.filter(isReadable), isError: false }
       return { _tag: "Turn", turn: { role: "user", parts: [result] }, foreign: [...foreign, ...strange] }
     }
     default:
@@ -134,7 +112,7 @@ const itemOf = (item: Json.JsonObject, at: string): Item => {
 }
 
 const toolOf = (tool: Json.JsonObject): Tool => ({
-  name: textAt(tool, "name"),
+  name: Json.textAt(tool, "name"),
   description: Json.string(tool["description"]),
   parameters: Json.isObject(tool["parameters"]) ? tool["parameters"] : { type: "object", properties: {} },
   strict: typeof tool["strict"] === "boolean" ? tool["strict"] : null
@@ -143,25 +121,23 @@ const toolOf = (tool: Json.JsonObject): Tool => ({
 const toolChoiceOf = (choice: Json.Json | undefined): ToolChoice | null => {
   if (choice === "auto" || choice === "none" || choice === "required") return choice
   if (!Json.isObject(choice) || choice["type"] !== "function") return null
-  return { name: textAt(choice, "name") }
+  return { name: Json.textAt(choice, "name") }
 }
 
 const formatOf = (body: Json.JsonObject): Format => {
-  const format = objectAt(objectAt(body, "text"), "format")
+  const format = Json.objectAt(Json.objectAt(body, "text"), "format")
   if (format["type"] === "json_object") return { _tag: "Json" }
   if (format["type"] !== "json_schema") return { _tag: "Text" }
   return {
     _tag: "JsonSchema",
     name: Json.string(format["name"]) ?? "answer",
-    schema: objectAt(format, "schema"),
+    schema: Json.objectAt(format, "schema"),
     strict: typeof format["strict"] === "boolean" ? format["strict"] : null
   }
 }
 
-const efforts = ["none", "minimal", "low", "medium", "high", "xhigh"] as const
-
 const thinkingOf = (body: Json.JsonObject): Thinking | null => {
-  const word = objectAt(body, "reasoning")["effort"]
+  const word = Json.objectAt(body, "reasoning")["effort"]
   const effort = efforts.find((known) => known === word) ?? null
   return effort === null ? null : { effort, budgetTokens: null }
 }
@@ -189,7 +165,7 @@ const isFunction = (tool: Json.JsonObject): boolean => tool["type"] === "functio
 const foreignOf = (body: Json.JsonObject, tools: ReadonlyArray<Json.JsonObject>): ReadonlyArray<Foreign> => {
   const builtIn = tools.find((tool) => !isFunction(tool))
   const choice = body["tool_choice"]
-  const verbosity = objectAt(body, "text")["verbosity"]
+  const verbosity = Json.objectAt(body, "text")["verbosity"]
   return [
     ...(builtIn === undefined ? [] : [{ param: "tools", value: builtIn }]),
     ...(Json.isObject(choice) && choice["type"] !== "function" ? [{ param: "tool_choice", value: choice }] : []),

@@ -9,8 +9,8 @@ import type { SharedCircuit } from "./Circuit.ts"
 /** The store did not answer, or not in time. @category errors @since 0.1.0 */
 export class BreakerStoreError extends Schema.TaggedError<BreakerStoreError>()("BreakerStoreError", { message: Schema.String }) {}
 
-/** A transition in words that every replica reads. @category schemas @since 0.1.0 */
-export const Shared = Schema.fromJsonString(
+/** A transition in words that every replica reads. */
+const Shared = Schema.fromJsonString(
   Schema.Struct({
     provider: Schema.String,
     circuit: Schema.Union([
@@ -19,6 +19,12 @@ export const Shared = Schema.fromJsonString(
     ])
   })
 )
+
+/** @category decoding @since 0.1.0 */
+export const decodeShared = Schema.decodeUnknownOption(Shared)
+
+/** @category encoding @since 0.1.0 */
+export const encodeShared = Schema.encodeSync(Shared)
 
 /** @category models @since 0.1.0 */
 export interface ProbePermit {

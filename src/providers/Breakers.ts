@@ -3,11 +3,11 @@
  *
  * @since 0.1.0
  */
-import { Clock, Context, Effect, Layer, Metric, Option, Queue, Random, Schema, type Scope } from "effect"
+import { Clock, Context, Effect, Layer, Metric, Option, Queue, Random, type Scope } from "effect"
 import * as Actor from "../actors/Actor.ts"
 import { Broadcast, type Heard } from "../replicas/Broadcast.ts"
 import * as Series from "../telemetry/Series.ts"
-import { BreakerStore, Shared } from "./BreakerStore.ts"
+import { BreakerStore, decodeShared, encodeShared } from "./BreakerStore.ts"
 import * as Circuit from "./Circuit.ts"
 
 /** @category models @since 0.1.0 */
@@ -195,9 +195,6 @@ const CHANNEL = "breakers"
 /** Transitions that wait to be told, at most; what is more is found out by the others themselves. */
 const UNTOLD = 1_024
 
-const decode = Schema.decodeUnknownOption(Shared)
-const encode = Schema.encodeSync(Shared)
-
 const makeShared: (options: Circuit.BreakersOptions) => Effect.Effect<Breakers["Service"], never, BreakerStore | Broadcast | Scope.Scope> =
   Effect.fnUntraced(function* (options) {
     const store = yield* BreakerStore
@@ -214,7 +211,7 @@ const makeShared: (options: Circuit.BreakersOptions) => Effect.Effect<Breakers["
     })
 
     const tellOthers = Effect.flatMap(Queue.take(untold), (told) =>
-      Effect.andThen(Effect.ignore(store.save(told.provider, told.circuit)), broadcast.publish(CHANNEL, encode(told)))
+      Effect.andThen(Effect.ignore(store.save(told.provider, told.circuit)), broadcast.publish(CHANNEL, encodeShared(told)))
     )
 
     /** What was missed is made up from the store, and what the store has lost from here. */
@@ -226,7 +223,7 @@ const makeShared: (options: Circuit.BreakersOptions) => Effect.Effect<Breakers["
 
     const hear = (heard: Heard) => {
       if (heard._tag === "Gap") return catchUp
-      const shared = Option.getOrNull(decode(heard.message))
+      const shared = Option.getOrNull(decodeShared(heard.message))
       return shared === null ? Effect.void : local.hear(shared.provider, shared.circuit)
     }
 

@@ -7,9 +7,9 @@ import type { FinishReason, InferenceEvent } from "../../../schemas/Inference.ts
 import * as Json from "../../../schemas/Json.ts"
 import type { ProviderAnswer } from "../../../schemas/Provider.ts"
 import { none, type Usage } from "../../../schemas/Usage.ts"
-import { SseParser } from "../../streams/Sse.ts"
-import { type AnswerDecoder, type Decoded, fault } from "./AnswerDecoding.ts"
+import { type Decoded, fault } from "./AnswerDecoding.ts"
 import { ANSWER_TOOL } from "./AnthropicRequestEncoder.ts"
+import { EventDecoder, type EventReader } from "./EventDecoder.ts"
 
 const finishReason = (value: string): FinishReason => {
   switch (value) {
@@ -69,7 +69,7 @@ interface OpenBlock {
 }
 
 /** One answer, fed with Anthropic's events, or with a whole message as if it were these. */
-class MessageReader {
+class MessageReader implements EventReader {
   readonly events: Array<InferenceEvent> = []
   private readonly blocks = new Map<number, OpenBlock>()
   private readonly isStructured: boolean
@@ -216,37 +216,8 @@ export const decodeAnswer = (text: string, isStructured: boolean): Decoded => {
 }
 
 /** The state of one stream. @category decoding @since 0.1.0 */
-export class AnthropicStreamDecoder implements AnswerDecoder {
-  private readonly sse = new SseParser()
-  private readonly reader: MessageReader
-
+export class AnthropicStreamDecoder extends EventDecoder {
   constructor(isStructured: boolean) {
-    this.reader = new MessageReader(isStructured)
-  }
-
-  push(bytes: Uint8Array): Decoded {
-    const decoded = this.read(this.sse.push(bytes))
-    return this.sse.overflowed && decoded.fault === null
-      ? { events: decoded.events, fault: fault("malformed", "an event is too large") }
-      : decoded
-  }
-
-  end(): Decoded {
-    const decoded = this.read(this.sse.end())
-    return decoded.fault === null ? { events: decoded.events, fault: this.reader.verdict() } : decoded
-  }
-
-  get isDone(): boolean {
-    return this.reader.stopped
-  }
-
-  private read(incoming: ReadonlyArray<{ readonly data: string }>): Decoded {
-    let broken: ProviderAnswer | null = null
-    for (const { data } of incoming) {
-      if (this.reader.stopped || broken !== null) break
-      const event = data === "" ? {} : Json.parse(data)
-      broken = Json.isObject(event) ? this.reader.take(event) : fault("malformed", "an event is not a JSON object")
-    }
-    return { events: this.reader.events.splice(0), fault: broken }
+    super(new MessageReader(isStructured))
   }
 }

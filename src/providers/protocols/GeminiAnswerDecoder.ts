@@ -8,8 +8,8 @@ import type { FinishReason, InferenceEvent, Safety } from "../../../schemas/Infe
 import * as Json from "../../../schemas/Json.ts"
 import type { ProviderAnswer } from "../../../schemas/Provider.ts"
 import { none, type Usage } from "../../../schemas/Usage.ts"
-import { SseParser } from "../../streams/Sse.ts"
-import { type AnswerDecoder, type Decoded, fault } from "./AnswerDecoding.ts"
+import { type Decoded, fault } from "./AnswerDecoding.ts"
+import { EventDecoder, type EventReader } from "./EventDecoder.ts"
 import { SIGNATURE_PREFIX } from "./GeminiContent.ts"
 
 /** `prompt` has the cached tokens in it, `candidates` has no thoughts in it. */
@@ -82,7 +82,9 @@ const errorText = (error: Json.Json): string =>
   (Json.isObject(error) ? Json.string(error["message"]) : null) ?? "the provider reported an error"
 
 /** One answer, fed with Gemini's responses. */
-class ResponseReader {
+class ResponseReader implements EventReader {
+  /** Nothing says that an event was the last. */
+  readonly stopped = false
   readonly events: Array<InferenceEvent> = []
   private readonly tools = new Map<number, number>()
   private readonly opened = new Set<number>()
@@ -198,31 +200,8 @@ export const decodeAnswer = (text: string): Decoded => {
 }
 
 /** The state of one stream. @category decoding @since 0.1.0 */
-export class GeminiStreamDecoder implements AnswerDecoder {
-  private readonly sse = new SseParser()
-  private readonly reader = new ResponseReader()
-  /** Nothing says that it was the last. */
-  readonly isDone = false
-
-  push(bytes: Uint8Array): Decoded {
-    const decoded = this.read(this.sse.push(bytes))
-    return this.sse.overflowed && decoded.fault === null
-      ? { events: decoded.events, fault: fault("malformed", "an event is too large") }
-      : decoded
-  }
-
-  end(): Decoded {
-    const decoded = this.read(this.sse.end())
-    return decoded.fault === null ? { events: decoded.events, fault: this.reader.verdict() } : decoded
-  }
-
-  private read(incoming: ReadonlyArray<{ readonly data: string }>): Decoded {
-    let broken: ProviderAnswer | null = null
-    for (const { data } of incoming) {
-      if (broken !== null) break
-      const body = data === "" ? {} : Json.parse(data)
-      broken = Json.isObject(body) ? this.reader.take(body) : fault("malformed", "an event is not a JSON object")
-    }
-    return { events: this.reader.events.splice(0), fault: broken }
+export class GeminiStreamDecoder extends EventDecoder {
+  constructor() {
+    super(new ResponseReader())
   }
 }

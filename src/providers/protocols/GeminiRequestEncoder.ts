@@ -4,7 +4,7 @@
  * @since 0.1.0
  */
 import type { Conversation, Thinking } from "../../../schemas/Conversation.ts"
-import type * as Json from "../../../schemas/Json.ts"
+import * as Json from "../../../schemas/Json.ts"
 import type { ProviderCall } from "../ProviderAdapter.ts"
 import { callersWord } from "./CallerWords.ts"
 import { contentsOf } from "./GeminiContent.ts"
@@ -67,15 +67,12 @@ const instructionOf = (call: ProviderCall, conversation: Conversation): string |
     : asText
 }
 
-const given = (fields: Readonly<Record<string, Json.Json>>): Json.JsonObject =>
-  Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== null))
-
 const configOf = (call: ProviderCall, conversation: Conversation): Json.JsonObject => {
   const { sampling } = conversation
   const bound = call.request.maxTokens ?? call.maxTokens
   const isVertex = call.provider.definition.slug === "google-vertex"
   return {
-    ...given({
+    ...Json.given({
       temperature: sampling.temperature,
       topP: sampling.topP,
       topK: sampling.topK,

@@ -19,7 +19,8 @@ const reasonOf = (choice: Json.JsonObject): string | null => {
   return reason === "" ? null : reason
 }
 
-const errorText = (value: Json.Json): string =>
+/** What an error object, or an error that is only text, says. @category decoding @since 0.1.0 */
+export const errorText = (value: Json.Json): string =>
   (Json.isObject(value) ? Json.string(value["message"]) : Json.string(value)) ?? "the provider reported an error"
 
 /**

@@ -11,6 +11,7 @@ import { inputsOf } from "../../../schemas/wire/OpenAiEmbeddings.ts"
 import type { ProviderCall } from "../ProviderAdapter.ts"
 import { type Decoded, fault } from "./AnswerDecoding.ts"
 import type { MediaRequest } from "./HttpProtocol.ts"
+import { errorText } from "./OpenAiChatCodec.ts"
 
 /** Fields that speak to the gateway, not to a provider. */
 const gatewayFields = ["models", "provider", "drop_params"]
@@ -93,9 +94,6 @@ export const decodeAnswer = (call: ProviderCall, text: string): Decoded => {
   if (operation === "transcription") return decodeTranscript(body)
   return operation === "images" ? decodeImages(call.request, body) : decodeEmbeddings(call.request, body)
 }
-
-const errorText = (value: Json.Json): string =>
-  (Json.isObject(value) ? Json.string(value["message"]) : Json.string(value)) ?? "the provider reported an error"
 
 const whole = (body: Json.JsonObject, usage: Usage | null): Decoded => {
   const { usage: _, ...value } = body

@@ -28,11 +28,6 @@ export const finishReason = (value: string): FinishReason | null => {
   }
 }
 
-const objectAt = (value: Json.JsonObject, key: string): Json.JsonObject => {
-  const inner = value[key]
-  return Json.isObject(inner) ? inner : {}
-}
-
 /** Whether a figure can be one: what is below zero or no number says nothing. */
 const isCount = (value: Json.Json | undefined): boolean => typeof value === "number" && value >= 0
 
@@ -41,10 +36,10 @@ export const decodeUsage = (value: Json.Json | undefined): Usage | null => {
   if (!Json.isObject(value) || !(isCount(value["prompt_tokens"]) || isCount(value["completion_tokens"]))) return null
   const prompt = Json.count(value["prompt_tokens"])
   const completion = Json.count(value["completion_tokens"])
-  const details = objectAt(value, "prompt_tokens_details")
+  const details = Json.objectAt(value, "prompt_tokens_details")
   const cached = Math.min(prompt, Json.count(details["cached_tokens"] ?? value["prompt_cache_hit_tokens"] ?? value["cached_tokens"]))
   const written = Math.min(prompt - cached, Json.count(details["cache_write_tokens"] ?? details["cache_creation_tokens"]))
-  const thoughts = Json.count(objectAt(value, "completion_tokens_details")["reasoning_tokens"])
+  const thoughts = Json.count(Json.objectAt(value, "completion_tokens_details")["reasoning_tokens"])
   // Some count the reasoning beside the completion, not in it: then only the total has them all.
   const isBeside = thoughts > 0 && value["total_tokens"] === prompt + completion + thoughts
   const reasoning = isBeside ? thoughts : Math.min(completion, thoughts)
@@ -123,7 +118,7 @@ export const pushToolCalls = (events: Array<InferenceEvent>, choice: number, mes
   pieces.forEach((piece, position) => {
     if (!Json.isObject(piece)) return
     const index = typeof piece["index"] === "number" ? piece["index"] : position
-    const fn = objectAt(piece, "function")
+    const fn = Json.objectAt(piece, "function")
     const name = Json.string(fn["name"])
     const key = `${choice}:${index}`
     if (!begun.has(key) && name !== null) {
@@ -164,7 +159,7 @@ export const finishEvent = (
   const said = finishReason(reason)
   if (said === null) return null
   const finish = said === "stop" && hasCalls(begun, index) ? "tool_calls" : said
-  const safety: Safety = { blocked: true, categories: filtered(objectAt(choice, "content_filter_results")) }
+  const safety: Safety = { blocked: true, categories: filtered(Json.objectAt(choice, "content_filter_results")) }
   return finish === "content_filter"
     ? { _tag: "Finish", choice: index, reason: finish, safety }
     : { _tag: "Finish", choice: index, reason: finish }

@@ -131,13 +131,10 @@ const thinkingOf = (call: ProviderCall, wanted: Thinking | null, dialect: Dialec
   return { reasoning_effort: effort === "minimal" ? "low" : effort === "xhigh" ? "high" : effort }
 }
 
-const given = (fields: Readonly<Record<string, Json.Json>>): Json.JsonObject =>
-  Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== null))
-
 const samplingOf = (call: ProviderCall, conversation: Conversation, dialect: Dialect): Json.JsonObject => {
   const { sampling } = conversation
   const fixed = dialect.isReasoner
-  return given({
+  return Json.given({
     temperature: fixed ? null : sampling.temperature,
     top_p: fixed ? null : sampling.topP,
     top_k: dialect.topK ? sampling.topK : null,

@@ -1,8 +1,9 @@
 /**
- * Rows for people to read.
+ * What commands print: rows for people, JSON for machines.
  *
  * @since 0.1.0
  */
+import { Console, type Effect } from "effect"
 
 /** Columns as wide as what stands in them. @category formatting @since 0.1.0 */
 export const table = (rows: ReadonlyArray<ReadonlyArray<string>>): string => {
@@ -16,3 +17,6 @@ export const table = (rows: ReadonlyArray<ReadonlyArray<string>>): string => {
     )
     .join("\n")
 }
+
+/** @category formatting @since 0.1.0 */
+export const printJson = (value: unknown): Effect.Effect<void> => Console.log(JSON.stringify(value, null, 2))
