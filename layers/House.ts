@@ -16,6 +16,8 @@ import { SemanticCache } from "../src/caches/SemanticCache.ts"
 import { Catalog } from "../src/catalog/Catalog.ts"
 import { CatalogListing } from "../src/catalog/CatalogListing.ts"
 import { CatalogSync } from "../src/catalog/CatalogSync.ts"
+import { HubBook } from "../src/catalog/HubBook.ts"
+import { HubSync } from "../src/catalog/HubSync.ts"
 import { ProviderLists } from "../src/catalog/ProviderLists.ts"
 import { ModelRoutes, Resolution } from "../src/catalog/Resolution.ts"
 import * as Migrations from "../src/database/Migrations.ts"
@@ -101,6 +103,9 @@ const CHANGES_POLL = 400
 
 /** Milliseconds from the start until providers' lists of models are first read. */
 const FIRST_SYNC = 5_000
+
+/** Milliseconds until the Hugging Face Hub is first read: after the lists, which may name more models. */
+const FIRST_HUB_SYNC = 30_000
 
 /** Milliseconds between two looks for models that are due to be probed. */
 const PROBE_EVERY = 30_000
@@ -206,6 +211,9 @@ export const services = (settings: Settings, secrets: Secrets, ledgerOptions: Co
   const sync = CatalogSync.layer({ everyMs: settings.catalogSyncMs, firstAfterMs: FIRST_SYNC, shipped: settings.catalog }).pipe(
     Layer.provide([ProviderLists.layer, transport])
   )
+  const hub = HubSync.layer({ url: settings.hubUrl, everyMs: settings.hubSyncMs, firstAfterMs: FIRST_HUB_SYNC }).pipe(
+    Layer.provide([HubBook.layer, transport])
+  )
   const probes = Probes.layer({ everyMs: settings.healthProbes ? PROBE_EVERY : null, dailyBudget: settings.healthProbeDailyBudget })
   const balances = ProviderBalances.layer({ everyMs: settings.providerBalanceMs, firstAfterMs: FIRST_SYNC }).pipe(Layer.provide(transport))
   const health = Layer.mergeAll(balances, PassiveHealth.layer(), SignalWatch.layer, HealthReporter.layer()).pipe(
@@ -214,7 +222,7 @@ export const services = (settings: Settings, secrets: Secrets, ledgerOptions: Co
   )
   return Gateway.layer.pipe(
     Layer.provideMerge(Layer.mergeAll(Resolution.layer, Balancer.layer, answers).pipe(Layer.provide(choices(settings)))),
-    Layer.provideMerge(Layer.mergeAll(CatalogListing.layer, sync)),
+    Layer.provideMerge(Layer.mergeAll(CatalogListing.layer, sync).pipe(Layer.provideMerge(hub))),
     Layer.provideMerge(RoutingHealth.layer.pipe(Layer.provideMerge(health))),
     Layer.provideMerge(events(settings, secrets)),
     Layer.provideMerge(Layer.mergeAll(failover, outcomes, limits, moderation, Idempotency.layer, billing)),

@@ -22,6 +22,9 @@ export const settingWords: Readonly<Record<string, string>> = {
   BREAKER_RECOVERY_MS: "How long an open circuit stays closed to requests until one probe",
   LEDGER_FLUSH_MS: "Longest wait of a settlement for its group commit",
   CATALOG_SYNC_INTERVAL_MS: "Between two reads of each provider's list of models; 0 reads them only when asked to",
+  HUGGING_FACE_URL: "Where what is told of open models is read: the Hugging Face Hub unless set",
+  HUGGING_FACE_SYNC_INTERVAL_MS:
+    "Between two reads of an open model's downloads, likes, size and hosts, while a provider of it is switched on; 0 reads them only when asked to",
   HEALTH_PROBES: "Whether models are probed by themselves, the ones most used every 5 minutes; the tokens are paid to their providers",
   HEALTH_PROBE_DAILY_USD: "The most that probes of a UTC day may cost",
   EXTERNAL_CACHE_URL: "A cache of answers that somebody else runs: GET and PUT of {url}/{key}",

@@ -63,6 +63,10 @@ export interface Settings extends ConfiguredCatalog.ConfiguredCatalog {
   readonly ledgerFlushMs: number
   /** Between two reads of a provider's list of models; 0: none but those asked for. */
   readonly catalogSyncMs: number
+  /** Where the Hugging Face Hub is, without a trailing slash. */
+  readonly hubUrl: string
+  /** Between two reads of what it tells of a model; 0: none but those asked for. */
+  readonly hubSyncMs: number
   /** Whether models are probed by themselves: that is paid to their providers. */
   readonly healthProbes: boolean
   /** Between two looks at the credit that is left at providers; 0: none. */
@@ -255,6 +259,8 @@ const readEach = Effect.fnUntraced(function* (definitions: ReadonlyArray<Provide
     breakerRecoveryMs: yield* whole("BREAKER_RECOVERY_MS", 300_000, 1, 86_400_000),
     ledgerFlushMs: yield* whole("LEDGER_FLUSH_MS", 5, 0, 1_000),
     catalogSyncMs: yield* whole("CATALOG_SYNC_INTERVAL_MS", 21_600_000, 0, 604_800_000),
+    hubUrl: ((yield* url("HUGGING_FACE_URL", ["http:", "https:"])) ?? "https://huggingface.co").replace(/\/+$/, ""),
+    hubSyncMs: yield* whole("HUGGING_FACE_SYNC_INTERVAL_MS", 86_400_000, 0, 2_592_000_000),
     healthProbes: (yield* oneOf("HEALTH_PROBES", "off", ["on", "off"])) === "on",
     providerBalanceMs: yield* whole("PROVIDER_BALANCE_INTERVAL_MS", 900_000, 0, 86_400_000),
     healthProbeDailyBudget: yield* amount("HEALTH_PROBE_DAILY_USD", "1"),

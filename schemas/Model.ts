@@ -74,6 +74,8 @@ export interface Model {
   /** Unix seconds. */
   readonly created: number
   readonly providers: ReadonlyArray<ModelProvider>
+  /** The repository of its weights on the Hugging Face Hub, as a provider's list names it; absent: nobody said so. */
+  readonly huggingFace?: string
   /** Providers that the operator says serve it, whoever else may. */
   readonly alsoServedBy?: ReadonlyArray<string>
 }

@@ -78,6 +78,7 @@ const toModel = (id: string, provider: string, row: ListedRow): Model => {
     openWeights: row.openWeights ?? (!closedHouses.includes(org) || openFamilies.test(id)),
     benchmarks: {},
     created: row.created ?? CREATED,
+    ...(row.huggingFace === undefined ? {} : { huggingFace: row.huggingFace }),
     providers: [{ slug: provider, nativeId: row.nativeId, pricing: decodePricing(row.pricing) }]
   }
 }

@@ -8,6 +8,7 @@ import { Schema } from "effect"
 import * as Json from "../../schemas/Json.ts"
 import * as Money from "../../schemas/Money.ts"
 import { PricingRow } from "./CatalogData.ts"
+import { isRepository } from "./HubMetrics.ts"
 import { judge, type PriceUnit, perToken, unitOf } from "./ListingPrice.ts"
 
 /** One model as a provider lists it, in our words. Null: the list does not say. @category schemas @since 0.1.0 */
@@ -19,6 +20,8 @@ export const ListedRow = Schema.Struct({
   modality: Schema.String,
   created: Schema.NullOr(Schema.Int),
   openWeights: Schema.NullOr(Schema.Boolean),
+  /** The repository of its weights on the Hugging Face Hub. */
+  huggingFace: Schema.optionalKey(Schema.String),
   /** What it can do; null where the list is silent. */
   parameters: Schema.NullOr(Schema.Array(Schema.String)),
   free: Schema.Boolean,
@@ -175,6 +178,7 @@ const readRow = (row: Json.Json, unit: PriceUnit, alarms: Array<string>): Listed
     modality,
     created: countOf(row, ["created"]),
     openWeights: typeof huggingFace === "string" ? huggingFace !== "" : null,
+    ...(typeof huggingFace === "string" && isRepository(huggingFace) ? { huggingFace } : {}),
     parameters: parametersOf(row),
     free,
     pricing: pricing !== null && isZero(pricing) && !free ? null : pricing

@@ -7,6 +7,7 @@ import { Effect, Layer, Schedule } from "effect"
 import { Migrator } from "effect/sql"
 import { createBilling } from "../billing/BillingSchema.ts"
 import { createCatalog } from "../catalog/CatalogSchema.ts"
+import { createHub } from "../catalog/HubSchema.ts"
 import { createEvents } from "../events/EventsSchema.ts"
 import { createHealth } from "../health/HealthSchema.ts"
 import { createIdentity } from "../identity/IdentitySchema.ts"
@@ -25,6 +26,7 @@ const steps = {
   "0007_events": createEvents,
   "0012_catalog": createCatalog,
   "0020_health": createHealth,
+  "0027_hub": createHub,
   "0008_sign_in": createSignIn
 }
 

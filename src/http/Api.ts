@@ -67,7 +67,7 @@ const Operator = HttpApiGroup.make("operator").add(
     success: LedgerEntry,
     error: failures
   }),
-  HttpApiEndpoint.get("breakers", "/admin/breakers", { success: listOf(Row), error: failures }),
+  HttpApiEndpoint.get("breakers", "/admin/breakers", { query: PageQuery, success: listOf(Row), error: failures }),
   HttpApiEndpoint.post("resetBreaker", "/admin/breakers/:provider/reset", { params: { provider: Schema.String }, ...json }),
   HttpApiEndpoint.get("checkLedger", "/admin/ledger/check", { success: LedgerCheck, error: failures })
 )

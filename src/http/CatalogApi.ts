@@ -19,7 +19,9 @@ export const CatalogApi = HttpApiGroup.make("catalog").add(
       provider: Schema.optional(Schema.String),
       modality: Schema.optional(Schema.String),
       q: Schema.optional(Schema.String),
-      active: Schema.optional(Schema.String)
+      active: Schema.optional(Schema.String),
+      sort: Schema.optional(Schema.String),
+      include_huggingface: Schema.optional(Schema.String)
     },
     success: listOf(Row),
     error: failures
@@ -34,10 +36,11 @@ export const CatalogApi = HttpApiGroup.make("catalog").add(
   HttpApiEndpoint.get("compareModels", "/v1/models/compare", { query: { ids: Schema.optional(Schema.String) }, ...json }),
   HttpApiEndpoint.get("trendingModels", "/v1/models/trending", { query: PageQuery, success: listOf(Row), error: failures }),
   HttpApiEndpoint.get("lowLatencyModels", "/v1/models/low-latency", { query: PageQuery, success: listOf(Row), error: failures }),
-  HttpApiEndpoint.get("providers", "/v1/providers", { success: listOf(Row), error: failures }),
+  HttpApiEndpoint.get("providers", "/v1/providers", { query: PageQuery, success: listOf(Row), error: failures }),
   HttpApiEndpoint.post("syncCatalog", "/admin/catalog/sync", {
     payload: Schema.UndefinedOr(SyncRequest),
     success: listOf(Row),
     error: failures
-  })
+  }),
+  HttpApiEndpoint.post("syncHub", "/admin/catalog/huggingface", { success: listOf(Row), error: failures })
 )

@@ -9,7 +9,7 @@ import { HttpApiBuilder } from "effect/http-api"
 import { Catalog } from "../catalog/Catalog.ts"
 import { CatalogListing } from "../catalog/CatalogListing.ts"
 import { CatalogSync } from "../catalog/CatalogSync.ts"
-import type { ListingQuery } from "../catalog/ModelListing.ts"
+import { HubSync } from "../catalog/HubSync.ts"
 import { Identity } from "../identity/Identity.ts"
 import { Breakers } from "../providers/Breakers.ts"
 import { ProviderRegistry } from "../providers/ProviderRegistry.ts"
@@ -18,8 +18,11 @@ import { operator } from "./Access.ts"
 import { Api } from "./Api.ts"
 import * as ApiError from "./ApiError.ts"
 import { SyncRequest } from "./CatalogApi.ts"
-import { cursors, decodeBody, handled, json, list, page } from "./Handled.ts"
+import { decodeBody, handled, json, list, listWhole } from "./Handled.ts"
+import { type Query, readListing } from "./ListingRequest.ts"
 import * as ModelViews from "./ModelViews.ts"
+
+const unavailable = ApiError.make(503, "SERVICE_UNAVAILABLE", "The database did not answer. Try again shortly.")
 
 /** Models that can be held against each other at once. */
 const MAX_COMPARED = 20
@@ -34,27 +37,14 @@ export const layer = HttpApiBuilder.group(
     const registry = yield* ProviderRegistry
     const breakers = yield* Breakers
     const sync = yield* CatalogSync
+    const hub = yield* HubSync
     const identity = yield* Identity
     const health = yield* PublishedHealth
     const { quickest, trending } = yield* ModelViews.make
 
-    const listing = Effect.fnUntraced(function* (query: Readonly<Record<string, string | undefined>>) {
-      const view = query["view"] ?? "unique"
-      if (view !== "unique" && view !== "all") return yield* Effect.fail(ApiError.invalid("`view` is `unique` or `all`.", "view"))
-      const asked = query["provider"]
-      const provider = asked === undefined ? null : (registry.get(asked)?.definition.slug ?? asked)
-      const wanted: ListingQuery = {
-        view,
-        provider,
-        active: query["active"] !== "false",
-        modality: query["modality"] ?? null,
-        q: query["q"] ?? null
-      }
-      // Clients of the plain protocol do not page: without a page asked for, everything is given.
-      const isPaged = query["limit"] !== undefined || query["cursor"] !== undefined
-      const paged = isPaged ? yield* page({ limit: query["limit"], cursor: query["cursor"] }, cursors.counted) : null
-      const body = yield* shown.list(wanted, { from: Number(paged?.cursor ?? 0), limit: paged?.limit ?? null })
-      return HttpServerResponse.text(body, { contentType: "application/json" })
+    const listing = Effect.fnUntraced(function* (query: Query) {
+      const { page, wanted } = yield* readListing(query, (slug) => registry.get(slug)?.definition.slug ?? slug)
+      return HttpServerResponse.uint8Array(yield* shown.list(wanted, page), { contentType: "application/json" })
     })
 
     const row = Effect.fnUntraced(function* (name: string) {
@@ -73,29 +63,28 @@ export const layer = HttpApiBuilder.group(
       return list(yield* Effect.forEach(names, row))
     })
 
-    const providers = Effect.gen(function* () {
+    const providers = Effect.fnUntraced(function* (query: Query) {
       const states = yield* breakers.states
       const served = new Map<string, number>()
       for (const model of yield* catalog.models) {
         for (const { slug } of model.providers) served.set(slug, (served.get(slug) ?? 0) + 1)
       }
       const seen = health()
-      return list(
-        registry.all.map(({ active, definition }) => {
-          const breaker = states.find((state) => state.provider === definition.slug)?.state ?? "closed"
-          return {
-            slug: definition.slug,
-            name: definition.name,
-            protocol: definition.protocol,
-            active,
-            models: served.get(definition.slug) ?? 0,
-            capabilities: definition.capabilities,
-            failover_position: definition.failoverPosition,
-            breaker,
-            health: breaker === "open" ? "down" : seen.ofProvider(definition.slug)
-          }
-        })
-      )
+      const rows = registry.all.map(({ active, definition }) => {
+        const breaker = states.find((state) => state.provider === definition.slug)?.state ?? "closed"
+        return {
+          slug: definition.slug,
+          name: definition.name,
+          protocol: definition.protocol,
+          active,
+          models: served.get(definition.slug) ?? 0,
+          capabilities: definition.capabilities,
+          failover_position: definition.failoverPosition,
+          breaker,
+          health: breaker === "open" ? "down" : seen.ofProvider(definition.slug)
+        }
+      })
+      return yield* listWhole(rows, query, ({ slug }) => slug)
     })
 
     const readSync = decodeBody(SyncRequest)
@@ -109,6 +98,11 @@ export const layer = HttpApiBuilder.group(
       return yield* Effect.fail(ApiError.invalid(`\`${asked}\` is no active provider that lists its models.`, "provider"))
     })
 
+    const readHub = Effect.fnUntraced(function* (request: HttpServerRequest.HttpServerRequest) {
+      yield* operator(identity, request, "models:manage")
+      return list(yield* Effect.mapError(hub.run, () => unavailable))
+    })
+
     return handlers
       .handleRaw("models", ({ query }) => handled(listing(query)))
       .handleRaw("model", ({ params }) => handled(one(`${params.org}/${params.name}`)))
@@ -117,7 +111,8 @@ export const layer = HttpApiBuilder.group(
       .handleRaw("compareModels", ({ query }) => handled(compare(query.ids)))
       .handleRaw("trendingModels", ({ query }) => handled(trending(query)))
       .handleRaw("lowLatencyModels", ({ query }) => handled(quickest(query)))
-      .handleRaw("providers", () => providers)
+      .handleRaw("providers", ({ query }) => handled(providers(query)))
       .handleRaw("syncCatalog", ({ request }) => handled(syncNow(request)))
+      .handleRaw("syncHub", ({ request }) => handled(readHub(request)))
   })
 )

@@ -65,9 +65,18 @@ export const cursors = {
   byId: /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
 }
 
+/** @category models @since 0.1.0 */
+export interface PageRequest {
+  readonly limit?: string | undefined
+  readonly cursor?: string | undefined
+}
+
+/** @category errors @since 0.1.0 */
+export const badCursor: ApiError.ApiError = ApiError.invalid("`cursor` must be what a list gave as `next_cursor`.", "cursor")
+
 /** `limit` and `cursor` of a list. @category readers @since 0.1.0 */
 export const page = (
-  query: { readonly limit?: string | undefined; readonly cursor?: string | undefined },
+  query: PageRequest,
   shape: RegExp
 ): Effect.Effect<{ readonly limit: number; readonly cursor: string | null }, ApiError.ApiError> => {
   const limit = query.limit === undefined ? 100 : /^\d{1,4}$/.test(query.limit) ? Number(query.limit) : 0
@@ -75,11 +84,29 @@ export const page = (
     return Effect.fail(ApiError.invalid("`limit` must be a whole number from 1 to 1000.", "limit", "PARAMETER_OUT_OF_RANGE"))
   }
   const cursor = query.cursor === undefined || query.cursor === "" ? null : query.cursor
-  return cursor === null || shape.test(cursor)
-    ? Effect.succeed({ limit, cursor })
-    : Effect.fail(ApiError.invalid("`cursor` must be what a list gave as `next_cursor`.", "cursor"))
+  return cursor === null || shape.test(cursor) ? Effect.succeed({ limit, cursor }) : Effect.fail(badCursor)
 }
 
 /** @category conversions @since 0.1.0 */
 export const list = (data: ReadonlyArray<unknown>, next: string | null = null): HttpServerResponse.HttpServerResponse =>
   json({ object: "list", data, next_cursor: next })
+
+/**
+ * A list that stands as a whole: all of it, or the page that is asked for, after the row whose key is the cursor.
+ *
+ * @category conversions
+ * @since 0.1.0
+ */
+export const listWhole = Effect.fnUntraced(function* <A>(
+  rows: ReadonlyArray<A>,
+  query: PageRequest,
+  keyOf: (row: A) => string
+): Effect.fn.Return<HttpServerResponse.HttpServerResponse, ApiError.ApiError> {
+  if (query.limit === undefined && query.cursor === undefined) return list(rows)
+  const { cursor, limit } = yield* page(query, /./)
+  const at = cursor === null ? -1 : rows.findIndex((row) => keyOf(row) === cursor)
+  if (cursor !== null && at < 0) return yield* Effect.fail(badCursor)
+  const shown = rows.slice(at + 1, at + 1 + limit)
+  const last = shown.at(-1)
+  return list(shown, last === undefined || at + 1 + limit >= rows.length ? null : keyOf(last))
+})

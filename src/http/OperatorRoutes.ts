@@ -19,7 +19,7 @@ import { ProviderRegistry } from "../providers/ProviderRegistry.ts"
 import { operator } from "./Access.ts"
 import { Api, NewCredits, NewPlan, NewUser } from "./Api.ts"
 import * as ApiError from "./ApiError.ts"
-import { cursors, decodeBody, handled, json, list, page } from "./Handled.ts"
+import { cursors, decodeBody, handled, json, list, listWhole, type PageRequest, page } from "./Handled.ts"
 
 /** Numbers are read through their shortest decimal form, so 0.1 is a tenth. */
 const amountOf = (value: string | number): Option.Option<Money.Money> =>
@@ -113,10 +113,11 @@ export const layer = HttpApiBuilder.group(
       return json(yield* recorded(changed, by, "LIMITS_CHANGED", id, { limits }))
     })
 
-    const listBreakers = Effect.map(breakers.states, (states) => {
-      const seen = new Map(states.map((state) => [state.provider, state]))
+    const listBreakers = Effect.fnUntraced(function* (query: PageRequest) {
+      const seen = new Map((yield* breakers.states).map((state) => [state.provider, state]))
       const closed = { state: "closed", failures: 0, opened_at: null, retry_at: null }
-      return list(registry.all.map(({ definition }) => seen.get(definition.slug) ?? { provider: definition.slug, ...closed }))
+      const rows = registry.all.map(({ definition }) => seen.get(definition.slug) ?? { provider: definition.slug, ...closed })
+      return yield* listWhole(rows, query, ({ provider }) => provider)
     })
 
     const resetBreaker = Effect.fnUntraced(function* (by: Actor, slug: string) {
@@ -156,7 +157,7 @@ export const layer = HttpApiBuilder.group(
       .handleRaw("setPlan", ({ params, request }) => asOperator(request, "plans:update", (by) => setPlan(by, params.id, request)))
       .handleRaw("setLimits", ({ params, request }) => asOperator(request, "plans:update", (by) => setLimits(by, params.id, request)))
       .handleRaw("addCredits", ({ params, request }) => asOperator(request, "credits:adjust", (by) => addCredits(by, params.id, request)))
-      .handleRaw("breakers", ({ request }) => asOperator(request, "monitoring:read", () => listBreakers))
+      .handleRaw("breakers", ({ query, request }) => asOperator(request, "monitoring:read", () => listBreakers(query)))
       .handleRaw("resetBreaker", ({ params, request }) =>
         asOperator(request, "providers:manage", (by) => resetBreaker(by, params.provider))
       )

@@ -24,6 +24,7 @@ export const routeWords: Readonly<Record<string, readonly [audience: Audience, s
   "catalog.lowLatencyModels": ["anybody", "Models that answer soonest"],
   "catalog.providers": ["anybody", "Providers, whether they are switched on, and their circuits"],
   "catalog.syncCatalog": ["operator", "Read the providers' lists of models now, of one provider or of all"],
+  "catalog.syncHub": ["operator", "Read now what the Hugging Face Hub tells of the models that are served"],
   "auth.register": ["anybody", "Register by e-mail address; the key is shown this once"],
   "auth.login": ["anybody", "Log in by e-mail address and password"],
   "auth.identity": ["anybody", "Log in, or register, by an identity token of a configured issuer"],

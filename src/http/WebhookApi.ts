@@ -16,7 +16,7 @@ export const MeChange = Schema.Struct({
 /** @category models @since 0.1.0 */
 export const WebhookApi = HttpApiGroup.make("webhooks").add(
   HttpApiEndpoint.patch("changeMe", "/v1/me", { payload: MeChange, ...json }),
-  HttpApiEndpoint.get("webhooks", "/v1/webhooks", { success: listOf(Webhook), error: failures }),
+  HttpApiEndpoint.get("webhooks", "/v1/webhooks", { query: PageQuery, success: listOf(Webhook), error: failures }),
   HttpApiEndpoint.post("createWebhook", "/v1/webhooks", {
     payload: NewWebhook,
     success: WebhookWithSecret.pipe(HttpApiSchema.status(201)),
@@ -42,7 +42,12 @@ export const WebhookApi = HttpApiGroup.make("webhooks").add(
     success: WebhookDelivery.pipe(HttpApiSchema.status(202)),
     error: failures
   }),
-  HttpApiEndpoint.get("userWebhooks", "/admin/users/:id/webhooks", { params: ById, success: listOf(Webhook), error: failures }),
+  HttpApiEndpoint.get("userWebhooks", "/admin/users/:id/webhooks", {
+    params: ById,
+    query: PageQuery,
+    success: listOf(Webhook),
+    error: failures
+  }),
   HttpApiEndpoint.get("userDeliveries", "/admin/users/:id/webhooks/:webhook/deliveries", {
     params: { ...ById, webhook: Schema.String },
     query: PageQuery,

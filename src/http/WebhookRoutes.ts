@@ -15,7 +15,7 @@ import { Identity } from "../identity/Identity.ts"
 import { account, operator } from "./Access.ts"
 import { Api } from "./Api.ts"
 import * as ApiError from "./ApiError.ts"
-import { cursors, decodeBody, handled, json, list, page } from "./Handled.ts"
+import { cursors, decodeBody, handled, json, list, listWhole, page } from "./Handled.ts"
 import { MeChange } from "./WebhookApi.ts"
 
 const MOST_LOW_BALANCE = Money.usd("1000000")
@@ -74,7 +74,12 @@ export const layer = HttpApiBuilder.group(
 
     return handlers
       .handleRaw("changeMe", ({ request }) => handled(changeMe(request)))
-      .handleRaw("webhooks", ({ request }) => forAccount(request, webhooks.list, (rows) => list(rows)))
+      .handleRaw("webhooks", ({ query, request }) =>
+        Effect.gen(function* () {
+          const { accountId } = yield* account(identity, request, "webhooks:manage")
+          return yield* listWhole(yield* Effect.mapError(webhooks.list(accountId), ApiError.fromWebhooks), query, ({ id }) => id)
+        }).pipe(handled)
+      )
       .handleRaw("createWebhook", ({ request }) =>
         Effect.gen(function* () {
           const { accountId } = yield* account(identity, request, "webhooks:manage")
@@ -128,10 +133,10 @@ export const layer = HttpApiBuilder.group(
           (row) => json(row, 202)
         )
       )
-      .handleRaw("userWebhooks", ({ params, request }) =>
+      .handleRaw("userWebhooks", ({ params, query, request }) =>
         Effect.gen(function* () {
-          const id = yield* userOf(request, params.id)
-          return list(yield* Effect.mapError(webhooks.list(id), ApiError.fromWebhooks))
+          const user = yield* userOf(request, params.id)
+          return yield* listWhole(yield* Effect.mapError(webhooks.list(user), ApiError.fromWebhooks), query, ({ id }) => id)
         }).pipe(handled)
       )
       .handleRaw("userDeliveries", ({ params, query, request }) =>

@@ -99,8 +99,10 @@ describe("the catalog's data", () => {
       )
       for (const { pricing, pricing_tiers } of [row, ...row.providers]) {
         for (const [name, price] of Object.entries(pricing ?? {})) {
+          if (price === null) continue
           assert.match(String(price), /^\d+\.\d+$/, `${model.id} ${name}`)
           assert.isString(price)
+          assert.strictEqual(Number(price) === 0, model.free, `${model.id} ${name}`)
         }
         for (const tier of pricing_tiers ?? []) {
           tiered++

@@ -12,6 +12,7 @@ import { Catalog } from "../../src/catalog/Catalog.ts"
 import { shipped } from "../../src/catalog/CatalogData.ts"
 import { CatalogListing } from "../../src/catalog/CatalogListing.ts"
 import { CatalogSync } from "../../src/catalog/CatalogSync.ts"
+import { plainQuery } from "../../src/catalog/ModelListing.ts"
 import { ProviderLists } from "../../src/catalog/ProviderLists.ts"
 import * as Migrations from "../../src/database/Migrations.ts"
 import { Breakers } from "../../src/providers/Breakers.ts"
@@ -67,11 +68,9 @@ const sync = Effect.gen(function* () {
 })
 
 const served = Effect.map(
-  Effect.flatMap(CatalogListing, (listing) =>
-    listing.list({ view: "unique", active: true, provider: null, modality: null, q: "test-" }, { from: 0, limit: null })
-  ),
+  Effect.flatMap(CatalogListing, (listing) => listing.list({ ...plainQuery, q: "test-" }, { after: null, limit: null })),
   (body) => {
-    const parsed: { data: ReadonlyArray<{ id: string }> } = JSON.parse(body)
+    const parsed: { data: ReadonlyArray<{ id: string }> } = JSON.parse(new TextDecoder().decode(body))
     return parsed.data.map((row) => row.id)
   }
 )

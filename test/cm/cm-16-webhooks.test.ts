@@ -56,6 +56,28 @@ const deliveriesOf = async (customer: Customer, id: string) =>
   (await call<{ data: ReadonlyArray<Delivery> }>(customer.key, "GET", `/v1/webhooks/${id}/deliveries`)).body.data
 
 describe("webhooks", () => {
+  it("endpoints are a list with pages", async () => {
+    const customer = await newCustomer(home.server)
+    const made: Array<string> = []
+    for (let i = 0; i < 3; i++) made.push((await subscribe(customer, ["credits.low"])).id)
+    type Page = { readonly data: ReadonlyArray<{ readonly id: string }>; readonly next_cursor: string | null }
+    for (const get of [
+      (query: string) => call<Page>(customer.key, "GET", `/v1/webhooks${query}`),
+      (query: string) => home.server.admin<Page>("GET", `/admin/users/${customer.id}/webhooks${query}`)
+    ]) {
+      const first = await get("?limit=2")
+      assert.lengthOf(first.body.data, 2)
+      const second = await get(`?limit=2&cursor=${first.body.next_cursor}`)
+      assert.isNull(second.body.next_cursor)
+      assert.sameMembers(
+        [...first.body.data, ...second.body.data].map(({ id }) => id),
+        made
+      )
+      assert.strictEqual((await get("?cursor=nothing")).status, 400)
+      assert.strictEqual((await get("?limit=0")).status, 400)
+    }
+  })
+
   it("CM-16.1 every message is signed over the exact bytes; its secret proves it and no other does", async () => {
     const customer = await newCustomer(home.server)
     const hook = await subscribe(customer, ["credits.added"])

@@ -11,7 +11,7 @@ interface ModelRow {
   readonly object: string
   readonly owned_by: string
   readonly context_length: number
-  readonly pricing: Readonly<Record<string, string>>
+  readonly pricing: Readonly<Record<string, string | null>>
   readonly providers: ReadonlyArray<{ readonly slug: string; readonly native_id: string }>
 }
 
@@ -40,7 +40,10 @@ describe("the catalog over HTTP", () => {
     for (const row of body.data) {
       assert.isAbove(row.context_length, 0, row.id)
       assert.isNotEmpty(row.providers, row.id)
-      assert.match(row.pricing["prompt"] ?? "", /^\d+\.\d+$/, row.id)
+      // What is not paid by tokens has another price in their place.
+      const unit = ["prompt", "image", "audio_second"].map((name) => row.pricing[name] ?? "").find((price) => price !== "")
+      assert.match(unit ?? "", /^\d+\.\d+$/, row.id)
+      assert.containsAllKeys(row.pricing, ["prompt", "completion"])
     }
   })
 
@@ -70,7 +73,39 @@ describe("the catalog over HTTP", () => {
     const second = await get<{ data: ReadonlyArray<ModelRow> }>(`/v1/models?limit=3&cursor=${first.body.next_cursor}`)
     const whole = await get<{ data: ReadonlyArray<ModelRow> }>("/v1/models")
     assert.deepStrictEqual([...first.body.data, ...second.body.data], whole.body.data.slice(0, 6))
-    for (const bad of ["limit=0", "limit=1001", "limit=x", "view=some"]) assert.strictEqual((await get(`/v1/models?${bad}`)).status, 400)
+    const { next_cursor: cursor } = first.body
+    const altered = `${cursor.slice(0, -4)}AAAA`
+    for (const bad of [
+      "limit=0",
+      "limit=1001",
+      "limit=x",
+      "view=some",
+      "sort=beauty",
+      `q=${"x".repeat(201)}`,
+      "cursor=3",
+      "cursor=~",
+      `cursor=${altered}`,
+      `cursor=${"A".repeat(5_000)}`,
+      `cursor=${cursor}&sort=price`
+    ]) {
+      const { body, status } = await get<{ error: { param: string; message: string } }>(`/v1/models?${bad}`)
+      assert.strictEqual(status, 400, bad)
+      if (bad.startsWith("cursor")) assert.strictEqual(body.error.param, "cursor", `${bad.slice(0, 40)} ${body.error.message}`)
+    }
+    const seen: Array<string> = []
+    let next: string | null = ""
+    while (next !== null) {
+      const page: { body: { data: ReadonlyArray<ModelRow>; next_cursor: string | null } } = await get(
+        `/v1/models?view=all&sort=price&limit=97${next === "" ? "" : `&cursor=${next}`}`
+      )
+      seen.push(...page.body.data.map((row) => `${row.id} ${row.providers[0]?.slug}`))
+      next = page.body.next_cursor
+    }
+    const every = await get<{ data: ReadonlyArray<ModelRow> }>("/v1/models?view=all")
+    assert.sameMembers(
+      seen,
+      every.body.data.map((row) => `${row.id} ${row.providers[0]?.slug}`)
+    )
     const both = await get<{ data: ReadonlyArray<ModelRow> }>("/v1/models/compare?ids=gpt-4o,r1")
     assert.deepStrictEqual(
       both.body.data.map((row) => row.id),
@@ -113,6 +148,40 @@ describe("the catalog over HTTP", () => {
     assert.strictEqual(quickest[0]?.latency?.provider, "openai")
     assert.isAtLeast(quickest[1]?.latency?.p50_ms ?? 0, 190)
     for (const view of ["trending", "low-latency"]) assert.strictEqual((await get(`/v1/models/${view}?limit=0`)).status, 400)
+  })
+
+  it("providers and circuits are lists with pages too", async () => {
+    for (const path of ["/v1/providers", "/admin/breakers"]) {
+      type Page = { readonly data: ReadonlyArray<Record<string, unknown>>; readonly next_cursor: string | null }
+      const all = await here.server.admin<Page>("GET", path)
+      assert.isNull(all.body.next_cursor)
+      const seen: Array<Record<string, unknown>> = []
+      let next: string | null = ""
+      while (next !== null) {
+        const page: { readonly body: Page } = await here.server.admin<Page>(
+          "GET",
+          `${path}?limit=20${next === "" ? "" : `&cursor=${next}`}`
+        )
+        assert.isAtMost(page.body.data.length, 20)
+        seen.push(...page.body.data)
+        next = page.body.next_cursor
+      }
+      assert.deepStrictEqual(seen, [...all.body.data])
+      for (const bad of ["limit=0", "limit=2000", "cursor=nobody"]) {
+        assert.strictEqual((await here.server.admin("GET", `${path}?${bad}`)).status, 400, `${path}?${bad}`)
+      }
+    }
+  })
+
+  it("a modality is one that models take or give, or both sides just so", async () => {
+    const of = async (modality: string) =>
+      (
+        await get<{ data: ReadonlyArray<{ modality: string }> }>(`/v1/models?active=false&modality=${encodeURIComponent(modality)}`)
+      ).body.data.map((row) => row.modality)
+    assert.sameMembers([...new Set((await of("image")).map((modality) => modality.includes("image")))], [true])
+    assert.includeMembers(await of("image"), ["text+image->text", "text->image"])
+    assert.deepStrictEqual([...new Set(await of("text->image"))], ["text->image"])
+    for (const modality of await of("embedding")) assert.isTrue(modality.endsWith("->embedding"), modality)
   })
 
   it("CM-9.3.1 asking for the catalog asks no provider", async () => {

@@ -7,6 +7,7 @@ import { TestClock } from "effect/testing"
 import type { HealthState } from "../../schemas/Health.ts"
 import { Catalog } from "../../src/catalog/Catalog.ts"
 import { CatalogListing } from "../../src/catalog/CatalogListing.ts"
+import { plainQuery } from "../../src/catalog/ModelListing.ts"
 import { Resolution } from "../../src/catalog/Resolution.ts"
 import { HealthBoard } from "../../src/health/HealthBoard.ts"
 import { HealthTrack, KEPT_MS } from "../../src/health/HealthTrack.ts"
@@ -85,8 +86,8 @@ interface Row {
 }
 
 const rows = Effect.gen(function* () {
-  const query = { view: "unique", active: true, provider: null, modality: null, q: null } as const
-  const body: { data: ReadonlyArray<Row> } = JSON.parse(yield* (yield* CatalogListing).list(query, { from: 0, limit: null }))
+  const written = yield* (yield* CatalogListing).list(plainQuery, { after: null, limit: null })
+  const body: { data: ReadonlyArray<Row> } = JSON.parse(new TextDecoder().decode(written))
   return new Map(
     body.data.map((row) => [
       row.id,
