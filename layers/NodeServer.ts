@@ -23,12 +23,20 @@ export interface NodeServerOptions {
   readonly shutdownGraceMs: number
   /** Ends the wait for running requests before its time. */
   readonly hurry?: Effect.Effect<void>
+  /** Gives the address free, the moment before it is taken. */
+  readonly beforeListening?: Effect.Effect<void>
 }
 
 /** The address is taken, or is not of this machine. @category errors @since 0.1.0 */
 export class CannotListen extends Data.TaggedError("CannotListen")<{ readonly message: string }> {}
 
 const messageOf = (cause: unknown): string => (cause instanceof Error ? cause.message : String(cause))
+
+/** @category errors @since 0.1.0 */
+export const cannotListen =
+  (host: string, port: number) =>
+  ({ cause }: { readonly cause: unknown }): CannotListen =>
+    new CannotListen({ message: `The server cannot listen on ${host}, port ${port}: ${messageOf(cause)}. Choose another HOST or PORT.` })
 
 /** How long a connection that is idle when the server closes is kept, at most, where nobody has to be gone at once. */
 const LINGER = 250
@@ -76,13 +84,11 @@ export const layer = (options: NodeServerOptions) =>
       const connections = OpenConnections.watch(node, Math.min(shutdownDelayMs, LINGER))
       const atMost = (effect: Effect.Effect<void>, ms: number) => Effect.raceFirst(effect, Effect.raceFirst(Effect.sleep(ms), hurry))
 
-      const { host, port } = options
+      const { beforeListening = Effect.void, host, port } = options
+      yield* beforeListening
       const server = yield* Effect.mapError(
         NodeHttpServer.make(() => node, { host, port, disablePreemptiveShutdown: true }),
-        ({ cause }) =>
-          new CannotListen({
-            message: `The server cannot listen on ${host}, port ${port}: ${messageOf(cause)}. Choose another HOST or PORT.`
-          })
+        cannotListen(host, port)
       )
       let closed: Effect.Effect<void> = Effect.void
       // When every request has ended or was cut, and before the server waits for its connections.

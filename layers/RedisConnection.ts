@@ -51,3 +51,15 @@ export const ready = (redis: Redis): Effect.Effect<void> =>
       clearTimeout(timer)
     })
   })
+
+/** Why a Redis does not serve us, without its password; null when it does. @category operations @since 0.1.0 */
+export const troubleOf = Effect.fnUntraced(function* (url: Redacted.Redacted) {
+  const redis = yield* connect(url, { commandTimeoutMs: FIRST_CONNECTION })
+  let heard: string | null = null
+  redis.on("error", (error) => (heard = error.message))
+  yield* ready(redis)
+  const asked = yield* Effect.result(
+    Effect.tryPromise({ try: () => redis.ping(), catch: (cause) => (cause instanceof Error ? cause.message : String(cause)) })
+  )
+  return asked._tag === "Success" ? null : (heard ?? asked.failure)
+}, Effect.scoped)

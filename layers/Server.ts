@@ -4,24 +4,26 @@
  * @since 0.1.0
  */
 import { NodeHttpServer } from "@effect/platform-node"
-import { ConfigProvider, Deferred, Effect, Layer, Option, Stdio } from "effect"
+import { ConfigProvider, Deferred, Effect, Layer, Option, type Redacted, Stdio } from "effect"
 import { SecureRandom } from "effect/crypto"
 import { HttpServer } from "effect/http"
-import { SqlError } from "effect/sql"
+import { SqlClient, SqlError } from "effect/sql"
 import type { ServeFlags } from "../src/cli/Sluice.ts"
-import { messageOf } from "../src/database/Failures.ts"
+import { adviceOf, messageOf } from "../src/database/Failures.ts"
 import { VERSION } from "../src/http/ApiDescription.ts"
 import * as Embedded from "./Embedded.ts"
 import * as House from "./House.ts"
 import * as Logging from "./Logging.ts"
 import * as NodeKeepAlive from "./NodeKeepAlive.ts"
 import * as NodeServer from "./NodeServer.ts"
+import * as Postgres from "./Postgres.ts"
+import * as RedisWatch from "./RedisWatch.ts"
 import * as Secrets from "./Secrets.ts"
 import * as Service from "./Service.ts"
-import { SettingError } from "./SettingReaders.ts"
 import * as Settings from "./Settings.ts"
 import * as StopSignals from "./StopSignals.ts"
 import * as Telemetry from "./Telemetry.ts"
+import * as WaitingRoom from "./WaitingRoom.ts"
 import { announce, sayListening } from "./Welcome.ts"
 import * as WorkerLink from "./WorkerLink.ts"
 import * as Workers from "./Workers.ts"
@@ -29,12 +31,18 @@ import * as Workers from "./Workers.ts"
 /** A worker says where it listens to who keeps it: one line is printed for all. */
 const reportReady = Effect.flatMap(HttpServer.HttpServer, ({ address }) => WorkerLink.ready(HttpServer.formatAddress(address)))
 
-const assemble = (settings: Settings.Settings, secrets: Secrets.Secrets, hurry: Effect.Effect<void>) => {
+/** How a running server is stopped quickly, and what makes room for it. */
+interface Turns {
+  readonly hurry: Effect.Effect<void>
+  readonly beforeListening?: Effect.Effect<void>
+}
+
+const assemble = (settings: Settings.Settings, secrets: Secrets.Secrets, turns: Turns) => {
   const app = House.app(settings).pipe(
     Layer.provide([NodeKeepAlive.layer(settings.keepAliveMs), WorkerLink.isWorker ? WorkerLink.siblings : Layer.empty]),
     Layer.provide(NodeHttpServer.layerHttpServices)
   )
-  const served = NodeServer.layer({ ...settings, hurry }).pipe(Layer.provide(app))
+  const served = NodeServer.layer({ ...settings, ...turns }).pipe(Layer.provide(app))
   const announced = Layer.effectDiscard(WorkerLink.isWorker ? reportReady : announce(settings, secrets)).pipe(Layer.provideMerge(served))
   return settings.databaseUrl === null
     ? announced.pipe(Layer.provide(Embedded.services(settings, secrets)))
@@ -49,12 +57,19 @@ const withFlags = (flags: ServeFlags) =>
     })
   )
 
-/** A database that cannot be used, in the words of the setting that named it. */
-const named = (settings: Settings.Settings) => (error: unknown) => {
-  if (settings.databaseUrl === null || !SqlError.isSqlError(error)) return error
-  const why = messageOf(error).slice(0, 300)
-  return new SettingError({ message: `DATABASE_URL is "(redacted)", but the database there cannot be used: ${why}.` })
+/** Why the database cannot be used, and what may be done about it; null for what is not its doing. Only the log names hosts and users. */
+const reasonOf = (error: unknown): WaitingRoom.WaitingReason | null => {
+  if (!SqlError.isSqlError(error)) return null
+  const advice = adviceOf(error)
+  return { logged: `${messageOf(error).slice(0, 300).replace(/\.+$/, "")}. ${advice}`, shown: advice }
 }
+
+/** A connection of its own, so that nothing else is built in vain. */
+const tryDatabase = (url: Redacted.Redacted) =>
+  Effect.provide(
+    Effect.flatMap(SqlClient.SqlClient, (sql) => sql`SELECT 1`),
+    Postgres.layer({ url, maxConnections: 1 })
+  )
 
 /**
  * Runs the server until it is interrupted. Fails with a `SettingError` when a setting cannot be used.
@@ -76,6 +91,17 @@ export const serve = Effect.fnUntraced(function* (flags: ServeFlags) {
   const second = WorkerLink.isWorker ? Deferred.makeUnsafe<void>() : yield* StopSignals.again
   if (WorkerLink.isWorker) WorkerLink.obey(() => Deferred.doneUnsafe(second, Effect.void))
   const telemetry = Telemetry.layer(settings.telemetry, VERSION).pipe(Layer.provideMerge(log))
-  const launched = Layer.launch(assemble(settings, secrets, Deferred.await(second)).pipe(Layer.provide(telemetry)))
-  return yield* Effect.mapError(launched, named(settings))
+  const hurry = Deferred.await(second)
+  const launch = (turns: Turns, port = settings.port) =>
+    Layer.launch(assemble({ ...settings, port }, secrets, turns).pipe(Layer.provide(telemetry)))
+  const { databaseUrl, host, port, redisUrl } = settings
+  if (redisUrl !== null) yield* Effect.forkScoped(Effect.provide(RedisWatch.untilThere(redisUrl), log))
+  if (databaseUrl === null) return yield* launch({ hurry })
+  const waiting = WaitingRoom.run({
+    host,
+    port,
+    reasonOf,
+    launch: (free, beforeListening) => Effect.andThen(tryDatabase(databaseUrl), launch({ hurry, beforeListening }, free))
+  })
+  return yield* Effect.provide(waiting, log)
 }, Effect.scoped)

@@ -264,12 +264,9 @@ describe("starting", () => {
     assert.match(service, /KEY_ENCRYPTION_KEY and KEY_HASH_SECRET must be set/)
   })
 
-  it("a host or a database that is not there stops it with one message that names the setting", async () => {
+  it("a host that is not there stops it with one message that names the setting", async () => {
     const own = { DATA_DIR: `${directory.path}/unstarted` }
     assert.match(await startFails({ ...own, HOST: "999.1.1.1" }), /cannot listen on 999\.1\.1\.1.*HOST/)
-    const unreachable = await startFails({ ...serviceSettings("postgres://somebody:a-password@127.0.0.1:1/x"), ...own })
-    assert.match(unreachable, /DATABASE_URL is "\(redacted\)", but the database there cannot be used: .*ECONNREFUSED/)
-    assert.notInclude(unreachable, "a-password")
   }, 60_000)
 
   it("a data directory belongs to one process; the developer key and the admin key are kept", async () => {

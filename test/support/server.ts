@@ -63,7 +63,9 @@ export const jsonCall = async <A = Record<string, unknown>>(
   return { status: response.status, body: parsed, headers: response.headers }
 }
 
-export const startServer = async (env: Readonly<Record<string, string>>): Promise<RunningServer> => {
+/** Resolves when the server says where it is, in a line that has the address after these words. */
+export const startServer = async (env: Readonly<Record<string, string>>, said = "listens on "): Promise<RunningServer> => {
+  const line = new RegExp(`${said}(http://[\\d.]+:\\d+)`)
   const child = spawn(process.execPath, [join(root, "dist", "sluice.js"), "serve"], {
     cwd: root,
     env: { PATH: process.env["PATH"] ?? "", PORT: "0", ADMIN_API_KEY: ADMIN_KEY, LOG_LEVEL: "Warn", ...env },
@@ -78,7 +80,7 @@ export const startServer = async (env: Readonly<Record<string, string>>): Promis
     stream?.on("data", (chunk: Buffer) => (output = (output + chunk.toString()).slice(-100_000)))
   const url = await new Promise<string>((resolve, reject) => {
     const look = () => {
-      const found = /listens on (http:\/\/[\d.]+:\d+)/.exec(output)?.[1]
+      const found = line.exec(output)?.[1]
       if (found !== undefined) resolve(found)
     }
     child.stdout?.on("data", look)
