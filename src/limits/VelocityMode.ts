@@ -16,7 +16,7 @@ export interface Velocity {
 export class VelocityMode extends Context.Service<
   VelocityMode,
   {
-    /** Counts one request that ended, and whether the trouble was ours or the provider's. */
+    /** Counts one request that ended, at once, and whether the trouble was ours or the provider's; gives what is left to do where that turned it on. */
     readonly observe: (failed: boolean) => Effect.Effect<void>
     /** What holds for a caller now; null in normal times. Reads only. */
     readonly of: (caller: Pick<Caller, "plan" | "role"> | null, now: number) => Velocity | null
@@ -79,6 +79,7 @@ class Minute {
 
 const make = Effect.fnUntraced(function* (): Effect.fn.Return<VelocityMode["Service"], never, Scope.Scope> {
   const scope = yield* Effect.scope
+  const clock = yield* Clock.Clock
   const minute = new Minute()
   let until = 0
 
@@ -89,23 +90,25 @@ const make = Effect.fnUntraced(function* (): Effect.fn.Return<VelocityMode["Serv
     yield* Effect.logWarning("Velocity mode is off")
   })
 
-  const turnOn = Effect.fnUntraced(function* (now: number, requests: number, errors: number) {
-    until = now + COOL_DOWN
-    yield* Metric.update(activations, 1)
-    yield* Metric.update(active, 1)
-    yield* Effect.logWarning("Velocity mode is on: limits are held back", { requests, errors, seconds: COOL_DOWN / 1_000 })
-    yield* Effect.forkIn(coolDown, scope)
-  })
-
-  const observe = (failed: boolean) =>
-    Effect.flatMap(Clock.currentTimeMillis, (now) => {
-      const second = Math.floor(now / 1_000)
-      minute.add(second, failed)
-      // Only a failure can bring the rate up.
-      if (!failed || now < until) return Effect.void
-      const { errors, requests } = minute.sums(second)
-      return requests < LEAST_REQUESTS || errors / requests < ERROR_RATE ? Effect.void : turnOn(now, requests, errors)
+  const turnedOn = (requests: number, errors: number) =>
+    Effect.gen(function* () {
+      yield* Metric.update(activations, 1)
+      yield* Metric.update(active, 1)
+      yield* Effect.logWarning("Velocity mode is on: limits are held back", { requests, errors, seconds: COOL_DOWN / 1_000 })
+      yield* Effect.forkIn(coolDown, scope)
     })
+
+  const observe = (failed: boolean): Effect.Effect<void> => {
+    const now = clock.currentTimeMillisUnsafe()
+    const second = Math.floor(now / 1_000)
+    minute.add(second, failed)
+    // Only a failure can bring the rate up.
+    if (!failed || now < until) return Effect.void
+    const { errors, requests } = minute.sums(second)
+    if (requests < LEAST_REQUESTS || errors / requests < ERROR_RATE) return Effect.void
+    until = now + COOL_DOWN
+    return turnedOn(requests, errors)
+  }
 
   return VelocityMode.of({
     observe,

@@ -36,7 +36,9 @@ export const isTrouble = (outcome: Outcome): boolean =>
 export class Outcomes extends Context.Service<
   Outcomes,
   {
-    /** Tells everybody who listens. Never waits. */
+    /** Tells everybody who listens, at once; what they have given to be done is begun. Never throws. */
+    readonly tell: (outcome: Outcome) => void
+    /** The same, and waits for what they have given. */
     readonly publish: (outcome: Outcome) => Effect.Effect<void>
     /** Tells `listener` of every outcome from now on, until the Scope closes. It must not wait; what it throws harms nobody. */
     readonly subscribe: (listener: Listener) => Effect.Effect<void, never, Scope.Scope>
@@ -46,45 +48,62 @@ export class Outcomes extends Context.Service<
     this,
     Effect.gen(function* () {
       const log = yield* RequestLog
-      const listeners = new Set<Listener>([
+      const keep = (outcome: Outcome): void => {
         // Nobody known has no account that could ask for its rows.
-        (outcome) => {
-          if (!outcome.caller.isAnonymous) log.recordUnsafe(toRecord(outcome))
-        },
-        yield* InferenceMetrics.make
-      ])
-      return Outcomes.of({
-        publish: (outcome) => Effect.suspend(() => tell(listeners, outcome)),
-        subscribe: (listener) =>
-          Effect.acquireRelease(
-            Effect.sync(() => {
-              listeners.add(listener)
-            }),
-            () => Effect.sync(() => listeners.delete(listener))
-          )
-      })
+        if (!outcome.caller.isAnonymous) log.recordUnsafe(toRecord(outcome))
+      }
+      return Outcomes.of(yield* among([keep, yield* InferenceMetrics.make]))
     })
   )
 }
 
+/** Outcomes that `first` are told, and whoever subscribes later. @category constructors @since 0.1.0 */
+export const among = (first: ReadonlyArray<Listener>): Effect.Effect<Outcomes["Service"]> =>
+  Effect.map(Effect.context<never>(), (context) => {
+    const run = Effect.runForkWith(context)
+    // Taken anew by whoever comes or goes, so that nobody is left out of a round by that.
+    let listeners = first
+    return {
+      tell: (outcome) => {
+        const left = tellAll(listeners, outcome)
+        if (left !== null) run(left)
+      },
+      publish: (outcome) => Effect.suspend(() => tellAll(listeners, outcome) ?? Effect.void),
+      subscribe: (listener) =>
+        Effect.acquireRelease(
+          Effect.sync(() => {
+            listeners = [...listeners, listener]
+          }),
+          () =>
+            Effect.sync(() => {
+              listeners = listeners.filter((other) => other !== listener)
+            })
+        )
+    }
+  })
+
 const failed = (cause: Cause.Cause<never>) => Effect.logError("A listener of outcomes failed", cause)
 
-const isEffect = (value: unknown): value is Effect.Effect<void> => Effect.isEffect(value)
-
-/** Tells everybody at once; what is left to do afterwards is what listeners have given. @category running @since 0.1.0 */
-export const tell = (listeners: Iterable<Listener>, outcome: Outcome): Effect.Effect<void> => {
-  let left: Effect.Effect<void> = Effect.void
+/** Tells everybody; gives what is left to do afterwards, null where that is nothing. */
+const tellAll = (listeners: ReadonlyArray<Listener>, outcome: Outcome): Effect.Effect<void> | null => {
+  let left: Effect.Effect<void> | null = null
   for (const listener of listeners) {
-    try {
-      const more: unknown = listener(outcome)
-      if (isEffect(more))
-        left = left === Effect.void ? Effect.catchCause(more, failed) : Effect.andThen(left, Effect.catchCause(more, failed))
-    } catch (error) {
-      left = Effect.andThen(left, failed(Cause.die(error)))
-    }
+    const more = tellOne(listener, outcome)
+    if (more !== null) left = left === null ? more : Effect.andThen(left, more)
   }
   return left
 }
+
+const tellOne = (listener: Listener, outcome: Outcome): Effect.Effect<void> | null => {
+  try {
+    const more: unknown = listener(outcome)
+    return more === undefined || more === Effect.void || !isEffect(more) ? null : Effect.catchCause(more, failed)
+  } catch (error) {
+    return failed(Cause.die(error))
+  }
+}
+
+const isEffect = (value: unknown): value is Effect.Effect<void> => Effect.isEffect(value)
 
 const toRecord = (outcome: Outcome): RequestRecord => ({
   account: outcome.caller.accountId,

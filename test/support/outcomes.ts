@@ -7,17 +7,11 @@ import { zero } from "../../schemas/Money.ts"
 import type { Limits } from "../../schemas/Plan.ts"
 import { none } from "../../schemas/Usage.ts"
 import type { Attempt } from "../../src/providers/AttemptLog.ts"
-import { type Listener, type Outcome, Outcomes, tell as tellAll } from "../../src/usage/Outcomes.ts"
+import { among, type Outcome, Outcomes } from "../../src/usage/Outcomes.ts"
 import { candidate, request } from "./scripted.ts"
 
 /** Outcomes that are only told on, nothing written. */
-export const outcomes = Layer.sync(Outcomes, () => {
-  const listeners = new Set<Listener>()
-  return Outcomes.of({
-    publish: (outcome) => Effect.suspend(() => tellAll(listeners, outcome)),
-    subscribe: (listener) => Effect.sync(() => void listeners.add(listener))
-  })
-})
+export const outcomes = Layer.effect(Outcomes, among([]))
 
 export const attempt = (provider: string, error: string | null = null, latencyMs = 100): Attempt => ({
   provider,
