@@ -12,7 +12,7 @@ import type { Authenticate, Identity, IdentityError } from "../identity/Identity
 import { inScope, may, type Permission } from "../identity/Permissions.ts"
 import * as ApiError from "./ApiError.ts"
 import { IpGate } from "./IpGate.ts"
-import { credential, origin, RequestIds, TrustedProxies } from "./RequestContext.ts"
+import { credential, origin, presentedKey, RequestIds, TrustedProxies } from "./RequestContext.ts"
 
 const missing = ApiError.fromIdentity({ reason: "missing" })
 
@@ -59,6 +59,19 @@ const forbidden = (message: string) => ApiError.make(403, "INSUFFICIENT_PERMISSI
 const refusal = (caller: Caller, permission: Permission): ApiError.ApiError | null => {
   if (!may(caller.role, permission)) return forbidden(`The role \`${caller.role}\` does not have the permission \`${permission}\`.`)
   return inScope(caller.scopes, permission) ? null : forbidden(`The scopes of this key (${caller.scopes.join(", ")}) do not allow this.`)
+}
+
+/**
+ * The account behind a key that may ask models and of which everything is known; null when `customer` has to look. Whoever
+ * is let in so is counted by no address, as there.
+ *
+ * @category accessors
+ * @since 0.1.0
+ */
+export const knownCustomer = (identity: Identity["Service"], request: HttpServerRequest.HttpServerRequest): Caller | null => {
+  const key = presentedKey(request)
+  const caller = key === null ? null : identity.recall(key)
+  return caller === null || refusal(caller, "inference:create") !== null ? null : caller
 }
 
 /** The account behind the request's key, for routes that ask models. @category middleware @since 0.1.0 */

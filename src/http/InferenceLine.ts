@@ -19,7 +19,7 @@ import { Idempotency } from "../ledger/Idempotency.ts"
 import * as Pricing from "../ledger/Pricing.ts"
 import { KeyLimits } from "../limits/KeyLimits.ts"
 import { stage } from "../streams/Stage.ts"
-import { customer, customerOrNobody } from "./Access.ts"
+import { customer, customerOrNobody, knownCustomer } from "./Access.ts"
 import { answerHeaders, cacheWish } from "./AnswerHeaders.ts"
 import * as ApiError from "./ApiError.ts"
 import type { IpGate } from "./IpGate.ts"
@@ -161,7 +161,7 @@ export const make = Effect.gen(function* () {
   })
 
   const answer = Effect.fnUntraced(function* (edge: ProtocolEdge, http: HttpServerRequest.HttpServerRequest) {
-    const caller = yield* customerOrNobody(identity, http)
+    const caller = knownCustomer(identity, http) ?? (yield* customerOrNobody(identity, http))
     const request = yield* edge.read(http)
     // Nobody known has nothing that a key could be kept for.
     const key = caller.isAnonymous ? null : yield* KeyedRequest.keyOf(http)
@@ -171,7 +171,7 @@ export const make = Effect.gen(function* () {
   })
 
   const countTokens = Effect.fnUntraced(function* (edge: ProtocolEdge, http: HttpServerRequest.HttpServerRequest) {
-    const caller = yield* customer(identity, http)
+    const caller = knownCustomer(identity, http) ?? (yield* customer(identity, http))
     const request = yield* edge.read(http)
     const { headers, refused } = yield* admit(caller, 0)
     if (refused !== null) {

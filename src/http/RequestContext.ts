@@ -28,18 +28,24 @@ export const clientRequestId = (request: HttpServerRequest.HttpServerRequest): s
   return value !== undefined && sanePattern.test(value) ? value : null
 }
 
-/** The key of a request: `Authorization: Bearer`, else `x-api-key`. @category accessors @since 0.1.0 */
-export const credential = (request: HttpServerRequest.HttpServerRequest): Redacted.Redacted | null => {
+/** The key of a request as it stands there: `Authorization: Bearer`, else `x-api-key`. Not to be kept. @category accessors @since 0.1.0 */
+export const presentedKey = (request: HttpServerRequest.HttpServerRequest): string | null => {
   const authorization = request.headers["authorization"]
   if (authorization !== undefined) {
     const space = authorization.indexOf(" ")
     if (space > 0 && authorization.slice(0, space).toLowerCase() === "bearer") {
       const token = authorization.slice(space + 1).trim()
-      if (token.length > 0) return Redacted.make(token)
+      if (token.length > 0) return token
     }
   }
   const key = request.headers["x-api-key"]?.trim()
-  return key === undefined || key.length === 0 ? null : Redacted.make(key)
+  return key === undefined || key.length === 0 ? null : key
+}
+
+/** The key of a request. @category accessors @since 0.1.0 */
+export const credential = (request: HttpServerRequest.HttpServerRequest): Redacted.Redacted | null => {
+  const key = presentedKey(request)
+  return key === null ? null : Redacted.make(key)
 }
 
 const hostOf = (value: string | undefined): string | null => {

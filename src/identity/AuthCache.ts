@@ -27,9 +27,13 @@ const UNKNOWN_TTL = 30_000
 /** Where replicas tell each other whose keys changed. */
 const CHANNEL = "identity"
 
+/** What is used more often than this, in milliseconds, keeps its place in the order of use: to move it costs more than to find it. */
+const TOUCH = 1_000
+
 interface Entry<A> {
   readonly value: A
   readonly until: number
+  touchedAt: number
 }
 
 /** Bounded, least recently used first out; a Map keeps the order. */
@@ -45,9 +49,15 @@ const remember = <A>(entries: Map<string, Entry<A>>, size: number, key: string, 
 const recall = <A>(entries: Map<string, Entry<A>>, key: string, now: number): A | undefined => {
   const entry = entries.get(key)
   if (entry === undefined) return undefined
-  entries.delete(key)
-  if (now >= entry.until) return undefined
-  entries.set(key, entry)
+  if (now >= entry.until) {
+    entries.delete(key)
+    return undefined
+  }
+  if (now - entry.touchedAt >= TOUCH) {
+    entry.touchedAt = now
+    entries.delete(key)
+    entries.set(key, entry)
+  }
   return entry.value
 }
 
@@ -57,6 +67,8 @@ export class AuthCache extends Context.Service<
   {
     /** A record, `"unknown"` for a key that is nobody's, undefined when nothing is known. */
     readonly get: (hash: string) => Effect.Effect<KeyRecord | "unknown" | undefined>
+    /** The same at once, for whoever knows the time. */
+    readonly recall: (hash: string, now: number) => KeyRecord | "unknown" | undefined
     /** A number that is another after anything was forgotten. */
     readonly generation: () => number
     /** Keeps what was read in a generation; what may have changed since it was read is not kept. */
@@ -83,6 +95,8 @@ const make = Effect.gen(function* () {
   const unknown = new Map<string, Entry<true>>()
   let generation = 0
 
+  const recalled = (hash: string, now: number): KeyRecord | "unknown" | undefined =>
+    recall(known, hash, now) ?? (recall(unknown, hash, now) === true ? "unknown" : undefined)
   const forget = (accountIds: ReadonlyArray<string>) =>
     Effect.sync(() => {
       generation++
@@ -98,17 +112,14 @@ const make = Effect.gen(function* () {
   yield* broadcast.subscribe(CHANNEL, (heard) => (heard._tag === "Gap" ? clear : forget([heard.message])))
 
   return AuthCache.of({
-    get: (hash) =>
-      Effect.map(
-        Clock.currentTimeMillis,
-        (now) => recall(known, hash, now) ?? (recall(unknown, hash, now) === true ? ("unknown" as const) : undefined)
-      ),
+    get: (hash) => Effect.map(Clock.currentTimeMillis, (now) => recalled(hash, now)),
+    recall: recalled,
     generation: () => generation,
     set: (hash, record, readIn) =>
       Effect.map(Clock.currentTimeMillis, (now) => {
         if (readIn !== generation) return
-        if (record === "unknown") remember(unknown, UNKNOWN_SIZE, hash, { value: true, until: now + UNKNOWN_TTL })
-        else remember(known, KNOWN_SIZE, hash, { value: record, until: now + KNOWN_TTL })
+        if (record === "unknown") remember(unknown, UNKNOWN_SIZE, hash, { value: true, until: now + UNKNOWN_TTL, touchedAt: now })
+        else remember(known, KNOWN_SIZE, hash, { value: record, until: now + KNOWN_TTL, touchedAt: now })
       }),
     invalidate: (accountIds) =>
       Effect.andThen(

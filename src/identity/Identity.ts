@@ -60,6 +60,11 @@ export class Identity extends Context.Service<
     readonly authenticate: Authenticate
     /** The account behind a plain key or a session's token. */
     readonly identify: Authenticate
+    /**
+     * The account behind a key as it was presented, at once; null when something has to be worked out or asked, or when it
+     * matters where the key is used from. Says no for nobody: whatever is null here is `authenticate`'s to judge.
+     */
+    readonly recall: (presented: string) => Caller | null
     /** Whether this is the operator's admin key, compared in constant time. */
     readonly isAdmin: (key: Redacted.Redacted) => Effect.Effect<boolean>
   }
@@ -122,14 +127,48 @@ const keyPattern = /^gw_(live|staging|test|dev)_[A-Za-z0-9_-]{43}$/
 
 const refuse = (reason: IdentityError["reason"]) => Effect.fail(new IdentityError({ reason }))
 
+/** Why a key or a session is not let in now, wherever it is used from; null when it is. */
+const faultOf = (record: KeyRecord, isSession: boolean, now: number): IdentityError["reason"] | null => {
+  if (record.revokedAt !== null) return isSession ? "session_ended" : "revoked"
+  if (record.expiresAt !== null && now >= record.expiresAt) return isSession ? "session_ended" : "expired"
+  return record.userStatus === "active" || record.userStatus === "trial" ? null : "inactive"
+}
+
 /** What a key or a session must pass each time, without asking anybody. */
 const check = (record: KeyRecord, origin: Origin, isSession: boolean, now: number): Effect.Effect<Caller, IdentityError> => {
-  if (record.revokedAt !== null) return refuse(isSession ? "session_ended" : "revoked")
-  if (record.expiresAt !== null && now >= record.expiresAt) return refuse(isSession ? "session_ended" : "expired")
-  if (record.userStatus !== "active" && record.userStatus !== "trial") return refuse("inactive")
+  const fault = faultOf(record, isSession, now)
+  if (fault !== null) return refuse(fault)
   if (!allowsAddress(record.ipAllowlist, origin.ip)) return refuse("ip_not_allowed")
   if (!allowsDomain(record.domainAllowlist, origin.host)) return refuse("domain_not_allowed")
   return Effect.succeed(record.caller)
+}
+
+/** Keys whose hashes are remembered, at most. */
+const PRESENTED = 10_000
+
+/**
+ * The hashes of keys that were good, so that a hash is not worked out for each request of one. The keys themselves are
+ * nowhere else, and leave this only by being forgotten.
+ */
+class PresentedKeys {
+  private readonly hashes = new Map<string, string>()
+
+  hashOf(key: string): string | undefined {
+    return this.hashes.get(key)
+  }
+
+  remember(key: string, hash: string): void {
+    if (this.hashes.has(key)) return
+    if (this.hashes.size >= PRESENTED) {
+      const oldest = this.hashes.keys().next()
+      if (oldest.done !== true) this.hashes.delete(oldest.value)
+    }
+    this.hashes.set(key, hash)
+  }
+
+  forget(key: string): void {
+    this.hashes.delete(key)
+  }
 }
 
 /** How keys and sessions are read: many at once, by their hashes, which are hexadecimal. */
@@ -159,6 +198,8 @@ const make = Effect.fnUntraced(function* (options: IdentityOptions) {
   const sql = yield* SqlClient.SqlClient
   const hasher = yield* KeyHasher
   const cache = yield* AuthCache
+  const clock = yield* Clock.Clock
+  const presented = new PresentedKeys()
   const reads = makeReads(sql)
   const lookKey = yield* KeyLookups.make(reads.keys)
   const lookSession = yield* KeyLookups.make(reads.sessions)
@@ -179,15 +220,29 @@ const make = Effect.fnUntraced(function* (options: IdentityOptions) {
     origin: Origin,
     beforeLookup?: (hash: string) => Effect.Effect<void, E>
   ): Effect.fn.Return<Caller, IdentityError | E> {
-    const hash = hasher.hash(secret)
-    let record = yield* cache.get(hash)
+    const hash = presented.hashOf(Redacted.value(secret)) ?? hasher.hash(secret)
+    let record = cache.recall(hash, clock.currentTimeMillisUnsafe())
     if (record === undefined) {
       if (beforeLookup !== undefined) yield* beforeLookup(hash)
       record = yield* look(hash, isSession)
     }
     if (record === "unknown") return yield* refuse(isSession ? "session_ended" : "unknown")
-    return yield* check(record, origin, isSession, yield* Clock.currentTimeMillis)
+    const caller = yield* check(record, origin, isSession, clock.currentTimeMillisUnsafe())
+    if (!isSession) presented.remember(Redacted.value(secret), hash)
+    return caller
   })
+
+  const recall = (key: string): Caller | null => {
+    const hash = presented.hashOf(key)
+    if (hash === undefined) return null
+    const now = clock.currentTimeMillisUnsafe()
+    const record = cache.recall(hash, now)
+    if (record === undefined || record === "unknown" || faultOf(record, false, now) !== null) {
+      presented.forget(key)
+      return null
+    }
+    return record.ipAllowlist.length === 0 && record.domainAllowlist.length === 0 ? record.caller : null
+  }
 
   // What is not even of the right form is not worth a hash.
   const authenticate: Authenticate = (key, origin, beforeLookup) =>
@@ -198,5 +253,5 @@ const make = Effect.fnUntraced(function* (options: IdentityOptions) {
   const pollMs = options.pollMs === undefined ? 500 : options.pollMs
   if (pollMs !== null) yield* Effect.forkScoped(watchChanges(sql, cache, pollMs))
 
-  return Identity.of({ authenticate, identify, isAdmin: (key) => Effect.sync(() => hasher.equals(key, options.adminKey)) })
+  return Identity.of({ authenticate, identify, recall, isAdmin: (key) => Effect.sync(() => hasher.equals(key, options.adminKey)) })
 })
