@@ -18,6 +18,7 @@ import { CatalogListing } from "../src/catalog/CatalogListing.ts"
 import { CatalogSync } from "../src/catalog/CatalogSync.ts"
 import { HubBook } from "../src/catalog/HubBook.ts"
 import { HubSync } from "../src/catalog/HubSync.ts"
+import { ModelEmbeddings } from "../src/catalog/ModelEmbeddings.ts"
 import { ProviderLists } from "../src/catalog/ProviderLists.ts"
 import { ModelRoutes, Resolution } from "../src/catalog/Resolution.ts"
 import * as Migrations from "../src/database/Migrations.ts"
@@ -200,13 +201,19 @@ export const services = (settings: Settings, secrets: Secrets, ledgerOptions: Co
     Layer.provideMerge(Outcomes.layer),
     Layer.provideMerge(RequestLog.layer({ retentionDays: settings.requestLogRetentionDays }))
   )
+  const embedder =
+    settings.semanticCache && settings.semanticCacheModel !== null
+      ? Layer.unwrap(Effect.map(ModelEmbeddings, ({ embed }) => Embedder.layerOf(embed))).pipe(
+          Layer.provide(ModelEmbeddings.layer(settings.semanticCacheModel).pipe(Layer.provide(adapters)))
+        )
+      : Embedder.layerHashed
   const answers = AnswerCache.layer({ byDefault: settings.responseCache, semantic: settings.semanticCache }).pipe(
     Layer.provide(
       settings.externalCache === null
         ? ExternalCache.layerNone
         : ExternalCache.layer(ExternalCacheEndpoint.make(settings.externalCache, secrets.keyHashSecret))
     ),
-    Layer.provide([ResponseCache.layer, SemanticCache.layer.pipe(Layer.provide(Embedder.layerHashed))])
+    Layer.provide([ResponseCache.layer, SemanticCache.layer.pipe(Layer.provide(embedder))])
   )
   const sync = CatalogSync.layer({ everyMs: settings.catalogSyncMs, firstAfterMs: FIRST_SYNC, shipped: settings.catalog }).pipe(
     Layer.provide([ProviderLists.layer, transport])

@@ -32,6 +32,8 @@ export const settingWords: Readonly<Record<string, string>> = {
   PROVIDER_BALANCE_INTERVAL_MS: "Between two looks at what is left of our own credits with a provider; 0 never looks",
   RESPONSE_CACHE: "Whether requests that say nothing of it are answered from the response cache",
   SEMANTIC_CACHE: "Whether the response cache also answers words that mean the same",
+  SEMANTIC_CACHE_MODEL:
+    "The embedding model that tells what means the same, asked at the house's own expense; without one the words themselves do",
   TRUST_PROXY: "How many proxies in front are believed about the caller's address",
   IP_LIMIT_PER_MINUTE: "Requests a minute that one address may send without a valid key",
   ANONYMOUS_INFERENCE: "Whether models marked free are served without a key",

@@ -9,10 +9,12 @@ import { IpNetwork } from "effect/net"
 import { Sections } from "../schemas/ConfigFile.ts"
 import * as Money from "../schemas/Money.ts"
 import type { ProviderDefinition } from "../schemas/Provider.ts"
-import { shipped } from "../src/catalog/CatalogData.ts"
+import { type CatalogData, shipped } from "../src/catalog/CatalogData.ts"
+import { idIn } from "../src/catalog/ConfiguredModels.ts"
 import type { AllowedNetworks } from "../src/events/WebhookTarget.ts"
 import type { TrustedIssuer } from "../src/identity/IdentityTokens.ts"
 import type { ProviderSettings } from "../src/providers/ProviderRegistry.ts"
+import { operationOf } from "../src/routing/Operations.ts"
 import * as ConfigFile from "./ConfigFile.ts"
 import * as ConfiguredCatalog from "./ConfiguredCatalog.ts"
 import * as ConfiguredProviders from "./ConfiguredProviders.ts"
@@ -77,6 +79,8 @@ export interface Settings extends ConfiguredCatalog.ConfiguredCatalog {
   readonly responseCache: boolean
   /** Whether the response cache also answers words that mean the same. */
   readonly semanticCache: boolean
+  /** The embedding model that tells what means the same; null: the words themselves do. */
+  readonly semanticCacheModel: string | null
   /** A cache of answers that somebody else runs, for who asks for it; null: none. */
   readonly externalCache: ExternalCacheSettings | null
   readonly trustProxy: number
@@ -266,6 +270,7 @@ const readEach = Effect.fnUntraced(function* (definitions: ReadonlyArray<Provide
     healthProbeDailyBudget: yield* amount("HEALTH_PROBE_DAILY_USD", "1"),
     responseCache: (yield* oneOf("RESPONSE_CACHE", "off", ["on", "off"])) === "on",
     semanticCache: (yield* oneOf("SEMANTIC_CACHE", "off", ["on", "off"])) === "on",
+    semanticCacheModel: yield* raw("SEMANTIC_CACHE_MODEL"),
     externalCache: yield* externalCache,
     trustProxy: yield* trustProxy,
     ipLimitPerMinute: yield* limit("IP_LIMIT_PER_MINUTE", 300),
@@ -324,20 +329,33 @@ const checkNames = Effect.fnUntraced(function* (file: ConfigFile.ConfigFile) {
   }
 })
 
+/** The id of the model that vectors are asked of. */
+const checkEmbedder = Effect.fnUntraced(function* (name: string | null, catalog: () => CatalogData) {
+  if (name === null) return null
+  const data = catalog()
+  const id = Option.getOrNull(idIn(data, name.trim()))
+  const model = data.models.find((entry) => entry.model.id === id)?.model
+  if (model !== undefined && operationOf(model) === "embeddings") return model.id
+  return yield* refuse("SEMANTIC_CACHE_MODEL", name, "an embedding model of the catalog, such as openai/text-embedding-3-small")
+})
+
 /** The settings under a file. @category constructors @since 0.1.0 */
 export const under = Effect.fnUntraced(function* (file: ConfigFile.ConfigFile): Effect.fn.Return<Settings, SettingError> {
   yield* checkNames(file)
   const made = ConfiguredProviders.configure(file.path ?? "settings", file.sections.providers ?? {})
   if (Result.isFailure(made)) return yield* new SettingError({ message: made.failure })
   const { definitions, headers, keyless, values } = made.success
-  const settings = yield* Effect.provideService(readEach(definitions), FileValues, new Map([...file.values, ...values]))
+  const filed = new Map([...file.values, ...values])
+  const settings = yield* Effect.provideService(readEach(definitions), FileValues, filed)
   const providers = new Map(settings.providers)
   for (const slug of keyless) providers.set(slug, { ...providers.get(slug), isKeyless: true })
   for (const [slug, given] of headers) {
     const known = providers.get(slug)
     if (known !== undefined) providers.set(slug, { ...known, headers: { ...given, ...known.headers } })
   }
-  return { ...settings, providers, ...(yield* ConfiguredCatalog.read(file, definitions)) }
+  const configured = yield* ConfiguredCatalog.read(file, definitions)
+  const semanticCacheModel = yield* Effect.provideService(checkEmbedder(settings.semanticCacheModel, configured.catalog), FileValues, filed)
+  return { ...settings, providers, ...configured, semanticCacheModel }
 })
 
 /**

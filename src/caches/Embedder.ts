@@ -3,7 +3,7 @@
  *
  * @since 0.1.0
  */
-import { Context, Effect, Layer } from "effect"
+import { Clock, Context, Data, Effect, Layer, Metric } from "effect"
 
 /** @category services @since 0.1.0 */
 export class Embedder extends Context.Service<
@@ -15,6 +15,54 @@ export class Embedder extends Context.Service<
 >()("sluice/caches/Embedder") {
   /** The words, numbers and runs of letters of a text, counted into a fixed number of places: no model, no network, the same everywhere. */
   static readonly layerHashed = Layer.succeed(this, { embed: (text) => Effect.sync(() => hashed(text)) })
+
+  /** By somebody who may fail or be slow: he is waited for a moment and no longer, and left alone for a while when he fails. */
+  static readonly layerOf = (embed: (text: string) => Effect.Effect<ReadonlyArray<number>, unknown>) =>
+    Layer.sync(this, () => patient(embed))
+}
+
+/** No vector, and so no answer out of what means the same. @category errors @since 0.1.0 */
+export class NotCompared extends Data.TaggedError("NotCompared")<{ readonly reason: "slow" | "failed" | "unusable" | "resting" }> {}
+
+/** Milliseconds that a request waits for a vector. */
+const PATIENCE = 1_000
+/** Failures in a row after which it is left alone, and for how long, in milliseconds. */
+const FAILURES = 5
+const REST = 10_000
+/** Numbers of a vector, at most. */
+const MOST = 8_192
+
+const bypasses = Metric.counter("sluice_semantic_cache_bypasses_total", {
+  description: "Requests that were not compared with others because no vector of theirs came, by why",
+  incremental: true
+})
+
+const isUsable = (vector: ReadonlyArray<number>): boolean =>
+  vector.length > 0 && vector.length <= MOST && vector.every(Number.isFinite) && vector.some((value) => value !== 0)
+
+const patient = (ask: (text: string) => Effect.Effect<ReadonlyArray<number>, unknown>): Embedder["Service"] => {
+  let failures = 0
+  let restsUntil = 0
+  const bypass = (reason: NotCompared["reason"]) =>
+    Effect.andThen(Metric.update(Metric.withAttributes(bypasses, { reason }), 1), Effect.fail(new NotCompared({ reason })))
+  const failed = Effect.fnUntraced(function* (reason: NotCompared["reason"], why: unknown) {
+    failures++
+    if (failures >= FAILURES) restsUntil = (yield* Clock.currentTimeMillis) + REST
+    if (failures === FAILURES) yield* Effect.logWarning("The semantic cache is passed over: no vectors come", why)
+    return yield* bypass(reason)
+  })
+  return {
+    embed: Effect.fnUntraced(function* (text: string) {
+      if ((yield* Clock.currentTimeMillis) < restsUntil) return yield* bypass("resting")
+      const asked = Effect.timeoutOrElse(Effect.exit(ask(text)), { duration: PATIENCE, orElse: () => Effect.succeed(null) })
+      const end = yield* asked
+      if (end === null) return yield* failed("slow", `none within ${PATIENCE} ms`)
+      if (end._tag === "Failure") return yield* failed("failed", end.cause)
+      if (!isUsable(end.value)) return yield* failed("unusable", "the vector is none")
+      failures = 0
+      return normalized(Float32Array.from(end.value))
+    })
+  }
 }
 
 const DIMENSIONS = 512

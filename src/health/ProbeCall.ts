@@ -4,7 +4,6 @@
  * @since 0.1.0
  */
 import { Clock, Effect } from "effect"
-import type { Conversation } from "../../schemas/Conversation.ts"
 import type { InferenceRequest } from "../../schemas/Inference.ts"
 import type { Candidate } from "../../schemas/Model.ts"
 import type { ProviderError } from "../../schemas/Provider.ts"
@@ -15,6 +14,7 @@ import type { RegisteredProvider } from "../providers/ProviderRegistry.ts"
 import { urlOf } from "../providers/ProviderRegistry.ts"
 import { headersFor } from "../providers/protocols/HttpProtocol.ts"
 import type { Transport } from "../providers/Transport.ts"
+import { chatRequest, embeddingsRequest } from "../routing/HouseRequest.ts"
 import { operationOf } from "../routing/Operations.ts"
 import { outcomeOf } from "./PassiveHealth.ts"
 import type { TierRule } from "./ProbeTiers.ts"
@@ -37,57 +37,11 @@ const WORD = "ping"
 /** Tokens of a prompt of one word, whatever the provider adds. */
 const PROMPT_TOKENS = 16
 
-const nothing: Pick<Conversation, "tools" | "toolChoice" | "parallelToolCalls" | "thinking" | "user" | "metadata" | "foreign" | "system"> =
-  {
-    system: [],
-    tools: [],
-    toolChoice: null,
-    parallelToolCalls: null,
-    thinking: null,
-    user: null,
-    metadata: null,
-    foreign: []
-  }
-
-const conversation: Conversation = {
-  ...nothing,
-  turns: [{ role: "user", parts: [{ _tag: "Text", text: WORD }] }],
-  format: { _tag: "Text" },
-  sampling: {
-    temperature: null,
-    topP: null,
-    topK: null,
-    frequencyPenalty: null,
-    presencePenalty: null,
-    seed: null,
-    stop: [],
-    logprobs: false,
-    topLogprobs: null,
-    logitBias: null
-  }
-}
-
 /** What is asked of a model; null where no answer of it is cheap: then its provider's list has to do. */
 const requestOf = ({ model }: Candidate, maxTokens: number): InferenceRequest | null => {
   const operation = operationOf(model)
-  const plain = {
-    conversation: () => conversation,
-    dropUnsupported: true,
-    model: model.id,
-    fallbackModels: [],
-    preference: null,
-    stream: false,
-    includeUsage: false,
-    choices: 1,
-    promptCharacters: WORD.length,
-    promptImages: 0
-  }
-  if (operation === "embeddings") {
-    return { ...plain, protocol: "openai-embeddings", operation, maxTokens: null, body: { model: model.id, input: WORD } }
-  }
-  if (operation !== "chat") return null
-  const body = { model: model.id, messages: [{ role: "user", content: WORD }], max_tokens: maxTokens }
-  return { ...plain, protocol: "openai-chat", operation, maxTokens, body }
+  if (operation === "embeddings") return embeddingsRequest(model.id, WORD)
+  return operation === "chat" ? chatRequest(model.id, WORD, maxTokens) : null
 }
 
 /** The most that a probe can cost, in picodollars. @category accessors @since 0.1.0 */

@@ -133,6 +133,8 @@ weights: {best: {openai: 3, vllm: 1}}
       ["key_hash_secret: short-secret", /key_hash_secret is "\(redacted\)", but it takes at least 32 characters/],
       [`admin_api_key: \${NOT_SET}`, /admin_api_key refers to \$\{NOT_SET\}, which is not set/],
       ["port: {a: 1}", /port is "a=1", but it takes a whole number/],
+      ["semantic_cache_model: gpt-4o", /semantic_cache_model is "gpt-4o", but it takes an embedding model of the catalog/],
+      ["semantic_cache_model: nobody/nothing", /semantic_cache_model is "nobody\/nothing", but it takes an embedding model/],
       ["host: [[1]]", /host takes one value, a list of values, or pairs/],
       ["- a", /must hold settings such as/],
       ["port: 1\n- bad", /^sluice\.yaml is no YAML: .*line 2/],
