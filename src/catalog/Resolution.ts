@@ -4,11 +4,12 @@
  *
  * @since 0.1.0
  */
-import { Array as Arr, Context, Effect, Layer, Metric } from "effect"
+import { Array as Arr, Clock, Context, Effect, Layer, Metric } from "effect"
 import type { InferenceRequest } from "../../schemas/Inference.ts"
 import type { Candidate, Model } from "../../schemas/Model.ts"
 import { ProviderRegistry } from "../providers/ProviderRegistry.ts"
 import { blendedPrice, type Contender, isAble, isChosen, type Needs, qualityOf } from "../routing/Contender.ts"
+import { Conversations, conversationOf } from "../routing/Conversations.ts"
 import { Latencies, type P50 } from "../routing/Latencies.ts"
 import { forOperation } from "../routing/Operations.ts"
 import { type HealthSnapshot, PublishedHealth } from "../routing/PublishedHealth.ts"
@@ -51,7 +52,8 @@ export class Resolution extends Context.Service<
         p50Of: yield* Latencies,
         signalsOf: yield* QualitySignals,
         recommend: yield* Recommender,
-        routes: yield* ModelRoutes
+        routes: yield* ModelRoutes,
+        conversations: new Conversations()
       }
       return Resolution.of({ resolve: (request, accountId) => resolve({ ...parts, accountId: accountId ?? null }, request) })
     })
@@ -67,6 +69,7 @@ interface Parts {
   readonly signalsOf: SignalsOf
   readonly recommend: Recommend | null
   readonly routes: ReadonlyMap<string, ReadonlyArray<string>>
+  readonly conversations: Conversations
   /** Who asks; null: nobody known. */
   readonly accountId: string | null
 }
@@ -128,7 +131,10 @@ const route = Effect.fnUntraced(function* (
 ): Effect.fn.Return<Resolved, CatalogError> {
   if (request.operation !== "chat") return yield* refuse("Routers choose models for chat only. Name a model.")
   const needs = needsOf(request)
-  const { about, ranked } = yield* decide(name, request, yield* contendersOf(parts, request, needs), parts.recommend)
+  const now = yield* Clock.currentTimeMillis
+  const conversation = name.router === "general" ? conversationOf(name.mode, request, parts.accountId) : null
+  const began = conversation === null ? null : parts.conversations.modelOf(conversation, now)
+  const { about, ranked } = yield* decide(name, request, yield* contendersOf(parts, request, needs), parts.recommend, began)
   const candidates: Array<Candidate> = []
   const models: Array<Model> = []
   for (const { contender } of ranked) {
@@ -146,6 +152,7 @@ const route = Effect.fnUntraced(function* (
     chosen,
     models.slice(1).map((model) => model.id)
   )
+  if (conversation !== null) parts.conversations.remember(conversation, chosen.model.id, now)
   yield* measure(routing, candidates[0].provider)
   return { candidates, routing }
 })

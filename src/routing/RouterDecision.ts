@@ -9,6 +9,7 @@ import { estimateTokens } from "../../schemas/Usage.ts"
 import { rankCode, savingsOf, tierOf } from "./CodeRouter.ts"
 import { classify } from "./CodeTask.ts"
 import type { Contender, Needs } from "./Contender.ts"
+import { keepModel } from "./Conversations.ts"
 import { type Ranked, rankGeneral } from "./GeneralRouter.ts"
 import { classifyGeneral, LOW_CONFIDENCE } from "./GeneralTask.ts"
 import { type Recommend, recommended } from "./Recommender.ts"
@@ -98,7 +99,8 @@ const decideGenerally = Effect.fnUntraced(function* (
   name: Named<"general">,
   request: InferenceRequest,
   contenders: ReadonlyArray<Contender>,
-  recommend: Recommend | null
+  recommend: Recommend | null,
+  began: string | null
 ): Effect.fn.Return<Decision> {
   const told = classifyGeneral(lastWords(request))
   const task = told !== null && told.confidence >= LOW_CONFIDENCE ? told : null
@@ -106,17 +108,19 @@ const decideGenerally = Effect.fnUntraced(function* (
     task === null
       ? contenders
       : contenders.map((contender) => ({ ...contender, quality: qualityFor(contender.quality, contender.model, task.task) }))
-  const ranked = rankGeneral(name.mode, judged)
+  const best = rankGeneral(name.mode, judged)
+  const ranked = keepModel(name.mode, best, began)
+  const reason = ranked === best ? reasons[name.mode] : "the model that the conversation began with, about as good as the best"
   const kind = task === null ? {} : { task_category: task.category, confidence: Number(task.confidence.toFixed(3)) }
-  const decision = (order: ReadonlyArray<Ranked>, reason: string): Decision => ({
+  const decision = (order: ReadonlyArray<Ranked>, why: string): Decision => ({
     ranked: order,
-    about: (chosen, alternatives) => ({ ...factsOf(name, order.length, chosen), reason, alternatives, ...kind })
+    about: (chosen, alternatives) => ({ ...factsOf(name, order.length, chosen), reason: why, alternatives, ...kind })
   })
-  if (recommend === null) return decision(ranked, reasons[name.mode])
+  if (recommend === null) return decision(ranked, reason)
   const models = ranked.map(({ contender }) => contender.model.id)
   const first = yield* recommended(recommend, { mode: name.mode, text: lastWords(request), models })
   const chosen = [...new Set(first)].flatMap((id) => ranked.filter(({ contender }) => contender.model.id === id))
-  if (chosen.length === 0) return decision(ranked, reasons[name.mode])
+  if (chosen.length === 0) return decision(ranked, reason)
   return decision([...chosen, ...ranked.filter((entry) => !chosen.includes(entry))], "recommended")
 })
 
@@ -144,13 +148,14 @@ const decideForCode = (name: Named<"code">, request: InferenceRequest, contender
   }
 }
 
-/** Asks a router. @category routing @since 0.1.0 */
+/** Asks a router. `began`: the model that the conversation began with; null where that is not known. @category routing @since 0.1.0 */
 export const decide = (
   name: RouterName,
   request: InferenceRequest,
   contenders: ReadonlyArray<Contender>,
-  recommend: Recommend | null
+  recommend: Recommend | null,
+  began: string | null
 ): Effect.Effect<Decision> =>
   name.router === "general"
-    ? decideGenerally(name, request, contenders, recommend)
+    ? decideGenerally(name, request, contenders, recommend, began)
     : Effect.succeed(decideForCode(name, request, contenders))
