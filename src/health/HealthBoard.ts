@@ -11,6 +11,7 @@ import { type HealthSnapshot, nothing, PublishedHealth } from "../routing/Publis
 import { type Outcome, Outcomes } from "../usage/Outcomes.ts"
 import { HealthTrack } from "./HealthTrack.ts"
 import { outcomeOf } from "./PassiveHealth.ts"
+import { RecentModels } from "./RecentModels.ts"
 
 /** A call of a model at a provider that ended. @category models @since 0.1.0 */
 export interface Observation {
@@ -64,28 +65,16 @@ export class HealthBoard extends Context.Service<
 const KEPT = 4_096
 const PUBLISH_EVERY = 5_000
 
-interface Entry {
-  readonly provider: string
-  readonly model: string
-  readonly track: HealthTrack
-  calledAt: number | null
+/** A model at its provider. */
+class Entry {
+  readonly track = new HealthTrack()
+  calledAt: number | null = null
 }
 
 /** Tracks of models and of providers, as far as they fit. */
 class Tracks {
-  readonly models = new Map<string, Entry>()
+  readonly models = new RecentModels(KEPT, () => new Entry())
   readonly providers = new Map<string, HealthTrack>()
-
-  model(provider: string, model: string): Entry {
-    const key = `${provider} ${model}`
-    const entry = this.models.get(key) ?? { provider, model, track: new HealthTrack(), calledAt: null }
-    // Taken out and put back: the map's order is the order of use.
-    this.models.delete(key)
-    this.models.set(key, entry)
-    const oldest = this.models.size > KEPT ? this.models.keys().next() : undefined
-    if (oldest?.done === false) this.models.delete(oldest.value)
-    return entry
-  }
 
   provider(slug: string): HealthTrack {
     const known = this.providers.get(slug)
@@ -96,6 +85,12 @@ class Tracks {
   }
 }
 
+/** What is published: of models by provider, and of providers. */
+interface Published {
+  readonly models: ReadonlyMap<string, ReadonlyMap<string, HealthState>>
+  readonly providers: ReadonlyMap<string, HealthState>
+}
+
 /** What a provider's models say of it, where it was not called itself. */
 const ofModels = (states: ReadonlyArray<HealthState>): HealthState | null => {
   if (states.length === 0) return null
@@ -103,55 +98,62 @@ const ofModels = (states: ReadonlyArray<HealthState>): HealthState | null => {
   return states.every((state) => state === "healthy") ? "healthy" : "degraded"
 }
 
-const take = (tracks: Tracks, now: number): { readonly states: Map<string, HealthState>; readonly providers: Map<string, HealthState> } => {
-  const states = new Map<string, HealthState>()
-  const byProvider = new Map<string, Array<HealthState>>()
-  for (const [key, { provider, track }] of tracks.models) {
-    const state = track.read(now)
+const take = (tracks: Tracks, now: number): Published => {
+  const models = new Map<string, Map<string, HealthState>>()
+  for (const { model, provider, value } of tracks.models.all()) {
+    const state = value.track.read(now)
     if (state === null) continue
-    states.set(key, state)
-    byProvider.set(provider, [...(byProvider.get(provider) ?? []), state])
+    const known = models.get(provider)
+    if (known === undefined) models.set(provider, new Map([[model, state]]))
+    else known.set(model, state)
   }
   const providers = new Map<string, HealthState>()
-  for (const slug of new Set([...tracks.providers.keys(), ...byProvider.keys()])) {
-    const state = tracks.providers.get(slug)?.read(now) ?? ofModels(byProvider.get(slug) ?? [])
+  for (const slug of new Set([...tracks.providers.keys(), ...models.keys()])) {
+    const state = tracks.providers.get(slug)?.read(now) ?? ofModels([...(models.get(slug)?.values() ?? [])])
     if (state !== null) providers.set(slug, state)
   }
-  return { states, providers }
+  return { models, providers }
 }
+
+const none: ReadonlyMap<string, HealthState> = new Map()
 
 const isSame = (a: ReadonlyMap<string, HealthState>, b: ReadonlyMap<string, HealthState>): boolean =>
   a.size === b.size && [...a].every(([key, state]) => b.get(key) === state)
+
+const isUnchanged = (a: Published, b: Published): boolean =>
+  isSame(a.providers, b.providers) &&
+  a.models.size === b.models.size &&
+  [...a.models].every(([provider, states]) => isSame(states, b.models.get(provider) ?? none))
 
 const make = Effect.gen(function* () {
   const clock = yield* Clock.Clock
   const outcomes = yield* Outcomes
   const tracks = new Tracks()
   const listeners: Array<(observation: Observation, state: HealthState) => void> = []
-  let published = { states: new Map<string, HealthState>(), providers: new Map<string, HealthState>() }
+  let published: Published = { models: new Map(), providers: new Map() }
   let snapshot = nothing
   let publishedAt = Number.NEGATIVE_INFINITY
 
   const publish = (now: number): void => {
     publishedAt = now
     const next = take(tracks, now)
-    if (isSame(next.states, published.states) && isSame(next.providers, published.providers)) return
+    if (isUnchanged(next, published)) return
     published = next
     snapshot = {
       version: snapshot.version + 1,
-      of: (model, provider) => next.states.get(`${provider} ${model}`) ?? null,
+      of: (model, provider) => next.models.get(provider)?.get(model) ?? null,
       ofProvider: (provider) => next.providers.get(provider) ?? null
     }
   }
 
   const observe = (observation: Observation): void => {
     const { at, error, model, provider } = observation
-    const entry = tracks.model(provider, model)
+    const entry = tracks.models.use(provider, model)
     entry.calledAt = at
     const whole = tracks.provider(provider)
     whole.observe(at, error === null)
     const state = entry.track.observe(at, error === null)
-    const shown = published.states.get(`${provider} ${model}`) ?? "healthy"
+    const shown = published.models.get(provider)?.get(model) ?? "healthy"
     if (shown !== state || (published.providers.get(provider) ?? "healthy") !== (whole.read(at) ?? "healthy")) publish(at)
     for (const listener of listeners) listener(observation, state)
   }
@@ -167,7 +169,7 @@ const make = Effect.gen(function* () {
   return HealthBoard.of({
     observe,
     hear: (states) => {
-      for (const { at, model, provider, state } of states) tracks.model(provider, model).track.hear(at, state)
+      for (const { at, model, provider, state } of states) tracks.models.use(provider, model).track.hear(at, state)
       publish(clock.currentTimeMillisUnsafe())
     },
     snapshot: () => {
@@ -175,7 +177,7 @@ const make = Effect.gen(function* () {
       if (now - publishedAt >= PUBLISH_EVERY) publish(now)
       return snapshot
     },
-    calledAt: (provider, model) => tracks.models.get(`${provider} ${model}`)?.calledAt ?? null,
+    calledAt: (provider, model) => tracks.models.get(provider, model)?.calledAt ?? null,
     subscribe: (listener) => {
       listeners.push(listener)
     }

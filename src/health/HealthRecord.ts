@@ -3,6 +3,7 @@
  *
  * @since 0.1.0
  */
+import { RunningMedian } from "./RunningMedian.ts"
 
 /** How one call went. `limited` and `refused` (the caller's mistake) say nothing of how well it works. @category models @since 0.1.0 */
 export type HealthOutcome = "success" | "failure" | "limited" | "refused"
@@ -29,36 +30,10 @@ export interface Health {
 /** Counts are kept by slices of the window, so that an old one is forgotten at once. */
 const SLICES = 20
 
-/** Latest figures that a median is taken from. */
-const FIGURES = 65
-
 /** Fewer say nothing. */
 const LEAST_CALLS = 5
-const LEAST_FIGURES = 3
 
 const kinds: ReadonlyArray<HealthOutcome> = ["success", "failure", "limited", "refused"]
-
-/** The latest figures, and their median as long as it holds. */
-class Median {
-  private readonly figures: Array<{ readonly at: number; readonly value: number }> = []
-  private known: { readonly value: number | null; readonly until: number } | null = null
-
-  add(at: number, value: number): void {
-    this.figures.push({ at, value })
-    if (this.figures.length > FIGURES) this.figures.shift()
-    this.known = null
-  }
-
-  read(now: number, windowMs: number): number | null {
-    if (this.known !== null && now < this.known.until) return this.known.value
-    while (this.figures[0] !== undefined && this.figures[0].at <= now - windowMs) this.figures.shift()
-    const oldest = this.figures[0]
-    const sorted = this.figures.map((figure) => figure.value).sort((a, b) => a - b)
-    const value = sorted.length < LEAST_FIGURES ? null : (sorted[Math.floor((sorted.length - 1) / 2)] ?? null)
-    this.known = { value, until: oldest === undefined ? Number.POSITIVE_INFINITY : oldest.at + windowMs }
-    return value
-  }
-}
 
 /** @category models @since 0.1.0 */
 export class HealthRecord {
@@ -66,9 +41,9 @@ export class HealthRecord {
   /** Counts of each kind for each slice, one after the other, and which slice of time each place holds. */
   private readonly counts = new Uint32Array(SLICES * kinds.length)
   private readonly slices = new Float64Array(SLICES).fill(-1)
-  private readonly latency = new Median()
-  private readonly firstChunk = new Median()
-  private readonly speed = new Median()
+  private readonly latency = new RunningMedian()
+  private readonly firstChunk = new RunningMedian()
+  private readonly speed = new RunningMedian()
   private lastSuccessAt: number | null = null
   private lastFailureAt: number | null = null
   private consecutiveFailures = 0

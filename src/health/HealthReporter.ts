@@ -42,17 +42,18 @@ const WAITING = 10_000
 
 type Changing<A> = { -readonly [K in keyof A]: A[K] }
 
+const fresh = { successes: 0, failures: 0, probes: 0, latency_ms: 0, run: 0, error: null }
+
 /** What came since the last report. */
 class Gathered {
-  models = new Map<string, Changing<ModelReport>>()
-  plans = new Map<string, { plan: string; successes: number; failures: number }>()
+  /** By provider, then by model. */
+  private readonly models = new Map<string, Map<string, Changing<ModelReport>>>()
+  private size = 0
+  readonly plans = new Map<string, { plan: string; successes: number; failures: number }>()
 
   add({ at, error, isProbe, latencyMs, model, provider }: Observation, state: HealthState): void {
-    const key = `${provider} ${model}`
-    const fresh = { provider, model, at, successes: 0, failures: 0, probes: 0, latency_ms: 0, run: 0, state, error: null }
-    const report = this.models.get(key) ?? fresh
-    if (report === fresh && this.models.size >= WAITING) return
-    this.models.set(key, report)
+    const report = this.models.get(provider)?.get(model) ?? this.put({ ...fresh, provider, model, at, state })
+    if (report === null) return
     report.state = state
     report.at = at
     report.latency_ms += Math.round(latencyMs)
@@ -67,18 +68,35 @@ class Gathered {
     }
   }
 
+  /** Null: nothing more fits. */
+  private put(report: Changing<ModelReport>): Changing<ModelReport> | null {
+    if (this.size >= WAITING) return null
+    this.size++
+    const models = this.models.get(report.provider)
+    if (models === undefined) this.models.set(report.provider, new Map([[report.model, report]]))
+    else models.set(report.model, report)
+    return report
+  }
+
+  all(): ReadonlyArray<Changing<ModelReport>> {
+    return [...this.models.values()].flatMap((models) => [...models.values()])
+  }
+
   addPlan(plan: string, ok: boolean): void {
-    const report = this.plans.get(plan) ?? { plan, successes: 0, failures: 0 }
-    this.plans.set(plan, report)
+    let report = this.plans.get(plan)
+    if (report === undefined) {
+      report = { plan, successes: 0, failures: 0 }
+      this.plans.set(plan, report)
+    }
     if (ok) report.successes++
     else report.failures++
   }
 
   /** Puts what was not written before what came meanwhile. */
   giveBack(before: Gathered): void {
-    for (const [key, report] of before.models) {
-      const later = this.models.get(key)
-      if (later === undefined) this.models.set(key, report)
+    for (const report of before.all()) {
+      const later = this.models.get(report.provider)?.get(report.model)
+      if (later === undefined) this.put(report)
       else {
         later.run += later.successes === 0 ? report.run : 0
         later.successes += report.successes
@@ -95,9 +113,11 @@ class Gathered {
   }
 
   get isEmpty(): boolean {
-    return this.models.size + this.plans.size === 0
+    return this.size + this.plans.size === 0
   }
 }
+
+const keyOf = ({ model, provider }: Pick<ModelReport, "provider" | "model">): string => `${provider} ${model}`
 
 /** Whether a request of a plan's customer went well; null: its end says nothing of us. */
 const wentWell = (outcome: Outcome): boolean | null => {
@@ -113,13 +133,13 @@ const make = Effect.fnUntraced(function* (refreshMs: number) {
   const some = Latch.makeUnsafe(false)
   const urgent = Latch.makeUnsafe(false)
   let gathered = new Gathered()
-  const told = new Map<string, string>()
+  /** Models at providers that were last reported as ill. */
+  const ill = new Set<string>()
 
   board.subscribe((observed, state) => {
     gathered.add(observed, state)
     some.openUnsafe()
-    const key = `${observed.provider} ${observed.model}`
-    if (state !== "healthy" || (told.get(key) ?? "healthy") !== "healthy") urgent.openUnsafe()
+    if (state !== "healthy" || (ill.size > 0 && ill.has(keyOf(observed)))) urgent.openUnsafe()
   })
   yield* outcomes.subscribe((outcome) => {
     const well = outcome.caller.isAnonymous ? null : wentWell(outcome)
@@ -135,15 +155,15 @@ const make = Effect.fnUntraced(function* (refreshMs: number) {
       gathered = new Gathered()
       some.closeUnsafe()
       const now = yield* Clock.currentTimeMillis
-      yield* Effect.onError(book.report(now, [...taken.models.values()], [...taken.plans.values()]), () =>
+      yield* Effect.onError(book.report(now, taken.all(), [...taken.plans.values()]), () =>
         Effect.sync(() => {
           gathered.giveBack(taken)
           some.openUnsafe()
         })
       )
-      for (const [key, { state }] of taken.models) {
-        if (state === "healthy") told.delete(key)
-        else told.set(key, state)
+      for (const report of taken.all()) {
+        if (report.state === "healthy") ill.delete(keyOf(report))
+        else ill.add(keyOf(report))
       }
     })
   )

@@ -25,49 +25,61 @@ const WELL_SHARE = 0.1
 
 /** @category models @since 0.1.0 */
 export class HealthTrack {
-  private readonly latest: Array<{ readonly at: number; readonly ok: boolean }> = []
+  /** The latest calls in a ring: when each ended, and whether it went well. */
+  private readonly ats = new Float64Array(LATEST)
+  private readonly oks = new Uint8Array(LATEST)
+  private first = 0
+  private count = 0
   /** Failures among them. */
   private failed = 0
   private run = 0
   private runSince = 0
   private isIll = false
-  private known: { readonly at: number; readonly state: HealthState } | null = null
+  private state: HealthState | null = null
+  private stateAt = 0
 
   /** Counts a call that ended, and gives what is known now. */
   observe(at: number, ok: boolean): HealthState {
     // After an outage what lies before the first success says nothing any more.
     if (ok && this.run >= DEGRADED_RUN) {
-      this.latest.length = 0
+      this.count = 0
       this.failed = 0
     }
-    this.latest.push({ at, ok })
+    if (this.count === LATEST) this.forgetOldest()
+    const place = (this.first + this.count++) % LATEST
+    this.ats[place] = at
+    this.oks[place] = ok ? 1 : 0
     if (!ok) this.failed++
-    if (this.latest.length > LATEST) this.forgetOldest()
     if (ok) this.run = 0
     else if (this.run++ === 0) this.runSince = at
     const state = this.judge(at)
     this.isIll = state !== "healthy"
-    this.known = { at, state }
+    this.state = state
+    this.stateAt = at
     return state
   }
 
   /** Takes what others have found, unless something newer is known here. */
   hear(at: number, state: HealthState): void {
-    if (this.known === null || at > this.known.at) this.known = { at, state }
+    if (this.state !== null && at <= this.stateAt) return
+    this.state = state
+    this.stateAt = at
   }
 
   /** Null: too long ago. */
   read(now: number): HealthState | null {
-    return this.known === null || now - this.known.at >= KEPT_MS ? null : this.known.state
+    return this.state === null || now - this.stateAt >= KEPT_MS ? null : this.state
   }
 
   private forgetOldest(): void {
-    if (this.latest.shift()?.ok === false) this.failed--
+    if (this.oks[this.first] === 0) this.failed--
+    this.first = (this.first + 1) % LATEST
+    this.count--
   }
 
   private judge(now: number): HealthState {
-    while (this.latest[0] !== undefined && now - this.latest[0].at > 2 * KEPT_MS) this.forgetOldest()
-    const share = this.latest.length < LEAST ? 0 : this.failed / this.latest.length
+    while (this.count > 0 && now - (this.ats[this.first] ?? 0) > 2 * KEPT_MS) this.forgetOldest()
+    const share = this.count < LEAST ? 0 : this.failed / this.count
     if (this.run >= DOWN_RUN || share > DOWN_SHARE) return "down"
     if (this.run >= DEGRADED_RUN || share > (this.isIll ? WELL_SHARE : DEGRADED_SHARE)) return "degraded"
     return this.run >= SPARSE_RUN && now - this.runSince >= SPARSE_MS ? "degraded" : "healthy"

@@ -7,6 +7,7 @@ import { Clock, Context, Effect, Layer } from "effect"
 import type { Attempt } from "../providers/AttemptLog.ts"
 import { type Outcome, Outcomes } from "../usage/Outcomes.ts"
 import { type Health, type HealthOutcome, HealthRecord } from "./HealthRecord.ts"
+import { RecentModels } from "./RecentModels.ts"
 
 /** @category models @since 0.1.0 */
 export interface PassiveHealthOptions {
@@ -62,11 +63,18 @@ const speedOf = (outcome: Outcome): number | null => {
   return outcome.outcome === "ok" && made >= LEAST_TOKENS && seconds > 0 ? made / seconds : null
 }
 
+const note = (record: HealthRecord, outcome: Outcome, attempt: Attempt, went: HealthOutcome, speed: number | null): void => {
+  const at = outcome.endedAt
+  record.add(at, went)
+  if (went === "success") record.took(at, attempt.latencyMs, outcome.request.stream)
+  if (speed !== null) record.made(at, speed)
+}
+
 const make = Effect.fnUntraced(function* (windowMs: number) {
   const clock = yield* Clock.Clock
   const outcomes = yield* Outcomes
   const providers = new Map<string, HealthRecord>()
-  const models = new Map<string, { readonly provider: string; readonly model: string; readonly record: HealthRecord }>()
+  const models = new RecentModels(KEPT, () => new HealthRecord(windowMs))
 
   const providerOf = (slug: string): HealthRecord => {
     const known = providers.get(slug)
@@ -76,30 +84,14 @@ const make = Effect.fnUntraced(function* (windowMs: number) {
     return fresh
   }
 
-  const modelOf = (provider: string, model: string): HealthRecord => {
-    const key = `${provider} ${model}`
-    const entry = models.get(key) ?? { provider, model, record: new HealthRecord(windowMs) }
-    // Taken out and put back: the map's order is the order of use.
-    models.delete(key)
-    models.set(key, entry)
-    if (models.size > KEPT) {
-      const oldest = models.keys().next()
-      if (oldest.done !== true) models.delete(oldest.value)
-    }
-    return entry.record
-  }
-
   const record = (outcome: Outcome): void => {
-    const at = outcome.endedAt
-    const last = outcome.attempts.at(-1)
-    for (const attempt of outcome.attempts) {
+    const { attempts } = outcome
+    const last = attempts.at(-1)
+    for (const attempt of attempts) {
       const went = outcomeOf(attempt)
       const speed = attempt === last ? speedOf(outcome) : null
-      for (const health of [providerOf(attempt.provider), modelOf(attempt.provider, attempt.model)]) {
-        health.add(at, went)
-        if (went === "success") health.took(at, attempt.latencyMs, outcome.request.stream)
-        if (speed !== null) health.made(at, speed)
-      }
+      note(providerOf(attempt.provider), outcome, attempt, went, speed)
+      note(models.use(attempt.provider, attempt.model), outcome, attempt, went, speed)
     }
   }
 
@@ -107,8 +99,8 @@ const make = Effect.fnUntraced(function* (windowMs: number) {
   const now = () => clock.currentTimeMillisUnsafe()
   return PassiveHealth.of({
     provider: (slug, since) => providers.get(slug)?.read(now(), since) ?? null,
-    model: (slug, model, since) => models.get(`${slug} ${model}`)?.record.read(now(), since) ?? null,
+    model: (slug, model, since) => models.get(slug, model)?.read(now(), since) ?? null,
     providers: () => [...providers].map(([provider, known]) => ({ provider, health: known.read(now()) })),
-    models: () => [...models.values()].map(({ model, provider, record: known }) => ({ provider, model, health: known.read(now()) }))
+    models: () => models.all().map(({ model, provider, value }) => ({ provider, model, health: value.read(now()) }))
   })
 })

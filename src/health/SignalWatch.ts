@@ -8,6 +8,7 @@ import type { Attempt } from "../providers/AttemptLog.ts"
 import { QualitySignals, type SignalsOf } from "../routing/QualitySignals.ts"
 import { type Outcome, Outcomes } from "../usage/Outcomes.ts"
 import { outcomeOf } from "./PassiveHealth.ts"
+import { RecentModels } from "./RecentModels.ts"
 import { type Observation, SignalTally } from "./SignalTally.ts"
 
 /** Half of what was seen this long ago, in milliseconds, counts no more: of everybody, of one account, which asks less. */
@@ -24,6 +25,8 @@ class Bounded<A> {
   private readonly map = new Map<string, A>()
   private readonly most: number
   private readonly fresh: () => A
+  /** Used last. */
+  private newest: { readonly key: string; readonly value: A } | null = null
 
   constructor(most: number, fresh: () => A) {
     this.most = most
@@ -36,7 +39,9 @@ class Bounded<A> {
 
   /** The value of a key, used last now. */
   use(key: string): A {
+    if (this.newest?.key === key) return this.newest.value
     const value = this.map.get(key) ?? this.fresh()
+    this.newest = { key, value }
     this.map.delete(key)
     this.map.set(key, value)
     if (this.map.size > this.most) {
@@ -47,12 +52,16 @@ class Bounded<A> {
   }
 }
 
-const observe = (attempts: ReadonlyArray<Attempt>): Observation | null => {
+/** What a request's attempts with one model say, at one provider or at all of them; null where they say nothing. */
+const observe = (attempts: ReadonlyArray<Attempt>, model: string, provider: string | null): Observation | null => {
   let calls = 0
   let failures = 0
   let checked = 0
   let broken = 0
+  let tries = 0
   for (const attempt of attempts) {
+    if (attempt.model !== model || (provider !== null && attempt.provider !== provider)) continue
+    tries++
     const went = outcomeOf(attempt)
     if (went === "success" || went === "failure") calls++
     if (went === "failure") failures++
@@ -60,35 +69,34 @@ const observe = (attempts: ReadonlyArray<Attempt>): Observation | null => {
     checked++
     if (!attempt.inForm) broken++
   }
-  return calls === 0 ? null : { calls, failures, retried: attempts.length > 1, checked, broken }
+  return calls === 0 ? null : { calls, failures, retried: tries > 1, checked, broken }
 }
 
-const groupBy = (attempts: ReadonlyArray<Attempt>, key: (attempt: Attempt) => string): ReadonlyMap<string, ReadonlyArray<Attempt>> => {
-  const groups = new Map<string, Array<Attempt>>()
-  for (const attempt of attempts) {
-    const known = groups.get(key(attempt))
-    if (known === undefined) groups.set(key(attempt), [attempt])
-    else known.push(attempt)
+/** Whether an attempt is the first of its model, and of its model at its provider: there are few, so they are looked through. */
+const isFirst = (attempts: ReadonlyArray<Attempt>, { model }: Attempt, at: number, provider: string | null): boolean => {
+  for (let before = 0; before < at; before++) {
+    const other = attempts[before]
+    if (other?.model === model && (provider === null || other.provider === provider)) return false
   }
-  return groups
+  return true
 }
 
 const make = Effect.gen(function* () {
   const clock = yield* Clock.Clock
   const outcomes = yield* Outcomes
-  const everybody = new Bounded(KEPT, () => new SignalTally(HALF_LIFE))
+  const everybody = new RecentModels(KEPT, () => new SignalTally(HALF_LIFE))
   const accounts = new Bounded(ACCOUNTS, () => new Bounded(MODELS_OF_ACCOUNT, () => new SignalTally(OWN_HALF_LIFE)))
 
   const record = ({ attempts, caller, endedAt }: Outcome): void => {
-    if (attempts.length === 0) return
-    for (const [key, of] of groupBy(attempts, ({ model, provider }) => `${provider} ${model}`)) {
-      const seen = observe(of)
-      if (seen !== null) everybody.use(key).add(endedAt, seen)
-    }
-    // Nobody known is not one account.
-    if (caller.isAnonymous) return
-    for (const [model, of] of groupBy(attempts, (attempt) => attempt.model)) {
-      const seen = observe(of)
+    for (const [at, attempt] of attempts.entries()) {
+      const { model, provider } = attempt
+      if (isFirst(attempts, attempt, at, provider)) {
+        const seen = observe(attempts, model, provider)
+        if (seen !== null) everybody.use(provider, model).add(endedAt, seen)
+      }
+      // Nobody known is not one account.
+      if (caller.isAnonymous || !isFirst(attempts, attempt, at, null)) continue
+      const seen = observe(attempts, model, null)
       if (seen !== null) accounts.use(caller.accountId).use(model).add(endedAt, seen)
     }
   }
@@ -97,7 +105,7 @@ const make = Effect.gen(function* () {
   const signalsOf: SignalsOf = (model, provider, accountId) => {
     const now = clock.currentTimeMillisUnsafe()
     const own = accountId === null ? undefined : accounts.get(accountId)?.get(model)
-    return { everybody: everybody.get(`${provider} ${model}`)?.read(now) ?? null, own: own?.read(now) ?? null }
+    return { everybody: everybody.get(provider, model)?.read(now) ?? null, own: own?.read(now) ?? null }
   }
   return signalsOf
 })

@@ -86,7 +86,7 @@ type AllSeries = ReturnType<typeof makeSeries>
 class ModelSeries {
   readonly duration: Metric.Histogram<number>
   readonly firstChunk: Metric.Histogram<number>
-  readonly ends = new Map<string, Metric.Counter<number>>()
+  private readonly ends = new Map<Finished["outcome"], Metric.Counter<number>>()
   private served: ReturnType<typeof servedSeries> | null = null
   private readonly all: AllSeries
   private readonly provider: string
@@ -100,8 +100,12 @@ class ModelSeries {
     this.firstChunk = all.firstChunk(provider, model)
   }
 
-  ended(outcome: string): Metric.Counter<number> {
-    return Series.obtain(this.ends, outcome, () => this.all.requests(this.provider, this.model, outcome))
+  ended(outcome: Finished["outcome"]): Metric.Counter<number> {
+    const known = this.ends.get(outcome)
+    if (known !== undefined) return known
+    const fresh = this.all.requests(this.provider, this.model, outcome)
+    this.ends.set(outcome, fresh)
+    return fresh
   }
 
   /** What only an answer has. */
@@ -137,12 +141,17 @@ export const make: Effect.Effect<(end: Finished) => void> = Effect.map(Effect.co
   const all = makeSeries()
   const known = new Map<string, Map<string, ModelSeries>>()
 
-  const of = (provider: string, model: string): ModelSeries =>
-    Series.obtain(
-      Series.obtain(known, provider, () => new Map<string, ModelSeries>()),
-      model,
-      () => new ModelSeries(all, provider, model)
-    )
+  const of = (provider: string, model: string): ModelSeries => {
+    const found = known.get(provider)?.get(model)
+    if (found !== undefined) return found
+    const fresh = new ModelSeries(all, provider, model)
+    Series.obtain(known, provider, () => new Map<string, ModelSeries>()).set(model, fresh)
+    return fresh
+  }
+
+  const charges = { whole: new Map<Protocol, Metric.Counter<number>>(), streamed: new Map<Protocol, Metric.Counter<number>>() }
+  const chargesOf = ({ protocol, stream }: InferenceRequest): Metric.Counter<number> =>
+    Series.obtain(stream ? charges.streamed : charges.whole, protocol, () => all.deductions("success", endpoints[protocol], String(stream)))
 
   const serve = (end: Finished, candidate: Candidate, series: ModelSeries): void => {
     const { usage } = end
@@ -155,7 +164,7 @@ export const make: Effect.Effect<(end: Finished) => void> = Effect.map(Effect.co
     const cost = usd(end.cost)
     served.credits.updateUnsafe(cost, context)
     served.cost.updateUnsafe(cost, context)
-    all.deductions("success", endpoints[end.request.protocol], String(end.request.stream)).updateUnsafe(1, context)
+    chargesOf(end.request).updateUnsafe(1, context)
   }
 
   const refund = (end: Finished): void => {
