@@ -6,6 +6,7 @@
 import { createHash } from "node:crypto"
 import { Effect, Layer, type Redacted } from "effect"
 import type { Redis } from "ioredis"
+import type { Conclusion } from "../src/limits/Counter.ts"
 import { CounterStore, CounterStoreError } from "../src/limits/CounterStore.ts"
 import * as GuardedCounters from "../src/limits/GuardedCounters.ts"
 import * as RedisConnection from "./RedisConnection.ts"
@@ -84,17 +85,25 @@ for i, key in ipairs(KEYS) do
 end
 return { counts, refused }`)
 
-const adjustScript = script(`
+/**
+ * Takes for each counter what to do, by how much or whose, and its life: `+` raises whatever its limit, `-` adds to one that is
+ * there, `x` gives a place back. Gives the counts of those raised.
+ */
+const concludeScript = script(`
+local counts = {}
 for i, key in ipairs(KEYS) do
-  if redis.call('EXISTS', key) == 1 and redis.call('INCRBY', key, ARGV[i]) < 0 then
+  local what, value = ARGV[i * 3 - 2], ARGV[i * 3 - 1]
+  if what == '+' then
+    local fresh = redis.call('EXISTS', key) == 0
+    counts[#counts + 1] = redis.call('INCRBY', key, value)
+    if fresh then redis.call('PEXPIRE', key, ARGV[i * 3]) end
+  elseif what == 'x' then
+    redis.call('ZREM', key, value)
+  elseif redis.call('EXISTS', key) == 1 and redis.call('INCRBY', key, value) < 0 then
     redis.call('SET', key, '0', 'KEEPTTL')
   end
 end
-return 0`)
-
-const leaveScript = script(`
-for i, key in ipairs(KEYS) do redis.call('ZREM', key, ARGV[i]) end
-return 0`)
+return counts`)
 
 const renewScript = script(`
 local time = redis.call('TIME')
@@ -143,41 +152,34 @@ const make = Effect.fnUntraced(function* (options: RedisCountersOptions) {
       )
     })
   const keysOf = (list: ReadonlyArray<{ readonly key: string }>) => list.map(({ key }) => key)
+  const conclude = ({ left, lowered, raised }: Conclusion): Effect.Effect<ReadonlyArray<number>, CounterStoreError> => {
+    const keys: Array<string> = []
+    const args: Array<string> = []
+    const tell = (key: string, what: string, value: string, ttlMs: string): void => {
+      keys.push(key)
+      args.push(what, value, ttlMs)
+    }
+    for (const { key, member } of left) tell(key, "x", member, "")
+    for (const { by, key } of lowered) tell(key, "-", String(by), "")
+    for (const { by, key, ttlMs } of raised) tell(key, "+", String(by), String(ttlMs))
+    return Effect.map(call(concludeScript, keys, args), numbers)
+  }
   const shared: CounterStore["Service"] = {
-    raise: (counters) =>
-      Effect.map(
-        call(
-          raiseScript,
-          keysOf(counters),
-          counters.flatMap(({ by, kind, limit, member, ttlMs }) => [
-            String(by),
-            String(limit ?? -1),
-            String(ttlMs),
-            kind === undefined ? "w" : kind === "burst" ? "b" : (member ?? "")
-          ])
-        ),
-        (answer) => {
-          const [counts, refused, free] = Array.isArray(answer) ? answer : []
-          return { counts: numbers(counts), refused: numbers(refused), ...(typeof free === "number" && free > 0 ? { freeInMs: free } : {}) }
-        }
-      ),
-    adjust: (changes) =>
-      Effect.asVoid(
-        call(
-          adjustScript,
-          keysOf(changes),
-          changes.map(({ by }) => String(by))
-        )
-      ),
-    leave: (places) =>
-      Effect.asVoid(
-        call(
-          leaveScript,
-          keysOf(places),
-          places.map(({ member }) => member)
-        )
-      ),
+    raise: (counters) => {
+      const args: Array<string> = []
+      for (const { by, kind, limit, member, ttlMs } of counters) {
+        args.push(String(by), String(limit ?? -1), String(ttlMs), kind === undefined ? "w" : kind === "burst" ? "b" : (member ?? ""))
+      }
+      return Effect.map(call(raiseScript, keysOf(counters), args), (answer) => {
+        const [counts, refused, free] = Array.isArray(answer) ? answer : []
+        return { counts: numbers(counts), refused: numbers(refused), ...(typeof free === "number" && free > 0 ? { freeInMs: free } : {}) }
+      })
+    },
+    adjust: (changes) => Effect.asVoid(conclude({ left: [], lowered: changes, raised: [] })),
+    leave: (places) => Effect.asVoid(conclude({ left: places, lowered: [], raised: [] })),
     renew: (places, ttlMs) => Effect.asVoid(call(renewScript, keysOf(places), [...places.map(({ member }) => member), String(ttlMs)])),
+    conclude,
+    local: null,
     isAway: () => false
   }
   return yield* GuardedCounters.make(shared, options)

@@ -4,7 +4,7 @@
  *
  * @since 0.1.0
  */
-import { Array as Arr, Clock, Effect, Scope } from "effect"
+import { Array as Arr, Effect, Scope } from "effect"
 import { type HttpServerRequest, HttpServerResponse } from "effect/http"
 import type { Caller } from "../../schemas/Account.ts"
 import type { InferenceRequest } from "../../schemas/Inference.ts"
@@ -17,7 +17,7 @@ import { Identity } from "../identity/Identity.ts"
 import { KeyHasher } from "../identity/KeyHasher.ts"
 import { Idempotency } from "../ledger/Idempotency.ts"
 import * as Pricing from "../ledger/Pricing.ts"
-import { KeyLimits } from "../limits/KeyLimits.ts"
+import { type Admitted, KeyLimits } from "../limits/KeyLimits.ts"
 import { stage } from "../streams/Stage.ts"
 import { customer, customerOrNobody, knownCustomer } from "./Access.ts"
 import { answerHeaders, cacheWish } from "./AnswerHeaders.ts"
@@ -99,6 +99,14 @@ const streamed = Effect.fnUntraced(function* (gateway: Gateway["Service"], excha
   return HttpServerResponse.stream(body, { contentType: EVENT_STREAM, headers: { ...headers, ...about } })
 })
 
+/** A request within the limits of its key, or refused by them. `count` is told the tokens that it used. */
+interface Admission {
+  readonly refused: ApiError.ApiError | null
+  readonly headers: Record<string, string>
+  readonly now: number
+  readonly count: (tokens: () => number) => void
+}
+
 /** What a route does with requests: failures come in the protocol's shape. @category models @since 0.1.0 */
 export type Handler = (
   edge: ProtocolEdge,
@@ -122,22 +130,31 @@ export const make = Effect.gen(function* () {
   const services = { idempotency: yield* Idempotency, hasher: yield* KeyHasher }
 
   /** A place within the limits, for as long as the Scope is open; `count` is told what was used of the tokens expected. */
-  const admit = Effect.fnUntraced(function* (caller: Caller, expected: number) {
-    const { refused, view } = yield* limits.admit(caller, expected)
-    const now = yield* Clock.currentTimeMillis
-    let used = (): number => 0
-    const correct = Effect.suspend(() => limits.correct(caller, used() - expected, now))
-    if (refused === null) yield* Scope.addFinalizer(yield* Effect.scope, correct)
-    const count = (tokens: () => number): void => {
-      used = tokens
-    }
-    return {
-      refused: refused === null ? null : ApiError.fromLimit(refused, caller.isAnonymous),
-      headers: limitHeaders(view, now),
-      now,
-      count
-    }
-  })
+  const admit = (caller: Caller, expected: number): Effect.Effect<Admission, never, Scope.Scope> =>
+    Effect.flatMap(Effect.scope, (scope) => {
+      let entered: Admitted | null = null
+      let used = (): number => 0
+      const leave = Effect.sync(() => {
+        if (entered !== null) limits.leave(caller, entered, used())
+      })
+      const came = (admitted: Admitted): Admission => {
+        entered = admitted
+        const { at, refused, view } = admitted
+        return {
+          refused: refused === null ? null : ApiError.fromLimit(refused, caller.isAnonymous),
+          headers: limitHeaders(view, at),
+          now: at,
+          count: (tokens) => {
+            used = tokens
+          }
+        }
+      }
+      // Before it enters, so that whoever leaves in between leaves nothing behind.
+      return Effect.flatMap(Scope.addFinalizer(scope, leave), () => {
+        const now = limits.enterNow(caller, expected)
+        return now === null ? Effect.uninterruptible(Effect.map(limits.enter(caller, expected), came)) : Effect.succeed(came(now))
+      })
+    })
 
   const admitAndAnswer = Effect.fnUntraced(function* (
     edge: ProtocolEdge,

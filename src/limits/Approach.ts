@@ -34,16 +34,16 @@ export class ApproachWatch {
     if (this.listeners.size === 0 || caller.isAnonymous) return
     for (let at = 0; at < windows.length; at++) {
       const window = windows[at]
-      const most = window?.counter.limit ?? null
       const used = counts[at] ?? 0
-      if (window === undefined || most === null || most === 0 || window.counter.kind !== undefined || used < most * NEAR) continue
-      const { key } = window.counter
+      // Bursts and places come and go.
+      if (window === undefined || used < window.most * NEAR || window.most === 0 || window.resetAt === null) continue
+      const { key, limit, most, resetAt } = window
       if (this.told.has(key)) continue
       if (this.told.size >= REMEMBERED) this.told.clear()
       this.told.add(key)
       const { accountId, keyId } = caller
       for (const listener of this.listeners) {
-        listener({ accountId, keyId, limit: window.limit, used, most, resetAt: window.resetAt, window: key })
+        listener({ accountId, keyId, limit, used, most, resetAt, window: key })
       }
     }
   }

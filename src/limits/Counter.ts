@@ -35,6 +35,15 @@ export interface Change {
   readonly by: number
 }
 
+/** What is to be counted when something ends. @category models @since 0.1.0 */
+export interface Conclusion {
+  /** Raised whatever their limits. */
+  readonly raised: ReadonlyArray<Counter>
+  readonly lowered: ReadonlyArray<Change>
+  /** Places given back. */
+  readonly left: ReadonlyArray<Place>
+}
+
 /** A place taken by something in flight. @category models @since 0.1.0 */
 export interface Place {
   readonly key: string

@@ -4,7 +4,7 @@
  * @since 0.1.0
  */
 import { Clock, Context, Effect, Layer, Schema } from "effect"
-import type { Change, Counted, Counter, Place } from "./Counter.ts"
+import type { Change, Conclusion, Counted, Counter, Place } from "./Counter.ts"
 import { MemoryCounters } from "./MemoryCounters.ts"
 
 /** The store did not answer, or not in time. @category errors @since 0.1.0 */
@@ -21,6 +21,10 @@ export class CounterStore extends Context.Service<
     readonly leave: (places: ReadonlyArray<Place>) => Effect.Effect<void, CounterStoreError>
     /** Keeps places for `ttlMs` more; one that was lost is taken again. */
     readonly renew: (places: ReadonlyArray<Place>, ttlMs: number) => Effect.Effect<void, CounterStoreError>
+    /** All that ends with a request, in one call; gives the counts of what was raised. */
+    readonly conclude: (end: Conclusion) => Effect.Effect<ReadonlyArray<number>, CounterStoreError>
+    /** The counters themselves where they are in this process, so that nobody has to wait; null where they are shared. */
+    readonly local: MemoryCounters | null
     /** Whether counters that replicas share are out of reach, so that each counts for itself. */
     readonly isAway: () => boolean
   }
@@ -34,7 +38,7 @@ export class CounterStore extends Context.Service<
 export const makeMemory = (options: {
   readonly size: number
   readonly idleMs?: number
-}): CounterStore["Service"] & { readonly size: () => number } => {
+}): CounterStore["Service"] & { readonly size: () => number; readonly local: MemoryCounters } => {
   const counters = new MemoryCounters(options)
   const at = <A>(work: (now: number) => A): Effect.Effect<A> => Effect.map(Clock.currentTimeMillis, work)
   return {
@@ -42,6 +46,8 @@ export const makeMemory = (options: {
     adjust: (changes) => at((now) => counters.adjust(changes, now)),
     leave: (places) => Effect.sync(() => counters.leave(places)),
     renew: (places, ttlMs) => at((now) => counters.renew(places, ttlMs, now)),
+    conclude: (end) => at((now) => counters.conclude(end, now)),
+    local: counters,
     isAway: () => false,
     size: () => counters.size()
   }

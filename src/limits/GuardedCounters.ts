@@ -7,7 +7,7 @@
  * @since 0.1.0
  */
 import { Cause, Effect, Latch, Metric, Schedule, type Scope } from "effect"
-import type { Change, Counter, Place } from "./Counter.ts"
+import type { Change, Conclusion, Counter, Place } from "./Counter.ts"
 import { type CounterStore, type CounterStoreError, makeMemory } from "./CounterStore.ts"
 
 /** What takes over when the store is away: small, and forgetful. @category models @since 0.1.0 */
@@ -46,7 +46,7 @@ class Owed {
     return this.sums.size === 0 && this.left.length === 0
   }
 
-  take(): { readonly raised: ReadonlyArray<Counter>; readonly lowered: ReadonlyArray<Change>; readonly left: ReadonlyArray<Place> } {
+  take(): Conclusion {
     const raised: Array<Counter> = []
     const lowered: Array<Change> = []
     for (const [key, { by, ttlMs }] of this.sums) {
@@ -113,6 +113,16 @@ export const make = Effect.fnUntraced(function* (
       for (const { by, key } of changes) owed.add(key, by, 0)
       return own.adjust(changes)
     })
+  const concludeOwn = ({ left, lowered, raised }: Conclusion) =>
+    Effect.suspend(() => {
+      owed.leave(left)
+      for (const { by, key } of lowered) owed.add(key, by, 0)
+      return own.conclude({ left: [], lowered, raised })
+    })
+  const concludeAway = (end: Conclusion) => {
+    for (const { by, key, ttlMs } of end.raised) owed.add(key, by, ttlMs)
+    return concludeOwn(end)
+  }
   const leaveOwed = (places: ReadonlyArray<Place>) => Effect.sync(() => owed.leave(places))
 
   /** Asks until it answers, then tells it what it missed. */
@@ -120,12 +130,7 @@ export const make = Effect.fnUntraced(function* (
     yield* wake.await
     const probe = Effect.gen(function* () {
       yield* shared.raise([])
-      while (!owed.isEmpty()) {
-        const { left, lowered, raised } = owed.take()
-        if (left.length > 0) yield* shared.leave(left)
-        if (raised.length > 0) yield* shared.raise(raised)
-        if (lowered.length > 0) yield* shared.adjust(lowered)
-      }
+      while (!owed.isEmpty()) yield* shared.conclude(owed.take())
     })
     yield* Effect.retry(Effect.catchDefect(probe, Effect.fail), { schedule: Schedule.spaced(options.probeMs ?? 500) })
     away = false
@@ -156,6 +161,14 @@ export const make = Effect.fnUntraced(function* (
       away
         ? own.renew(places, ttlMs)
         : Effect.catchCause(shared.renew(places, ttlMs), (cause) => insteadOf(cause, own.renew(places, ttlMs))),
+    conclude: (end) =>
+      Effect.suspend(() => {
+        own.local.leave(end.left)
+        // As with a raise: what may yet be carried out is not owed.
+        return away ? concludeAway(end) : Effect.catchCause(shared.conclude(end), (cause) => insteadOf(cause, concludeOwn(end)))
+      }),
+    // Whether another is to be asked may change with each request.
+    local: null,
     isAway: () => away
   }
 })

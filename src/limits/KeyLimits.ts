@@ -6,9 +6,9 @@
 import { Cause, Clock, Context, Effect, Latch, Layer, Metric, Random, Schema, Scope } from "effect"
 import type { Caller } from "../../schemas/Account.ts"
 import { type Approach, ApproachWatch } from "./Approach.ts"
-import type { Counted, Counter, Place } from "./Counter.ts"
+import type { Conclusion, Counted, Counter, Place } from "./Counter.ts"
 import { CounterStore } from "./CounterStore.ts"
-import { type KeyWindow, LimitName, type Period, PLACE_TTL, periodOf, tokenWindows, windowsOf } from "./KeyWindows.ts"
+import { type KeyWindow, KeyWindows, LimitName, type Period, PLACE_TTL, periodOf, resetOf } from "./KeyWindows.ts"
 import { type Velocity, VelocityMode } from "./VelocityMode.ts"
 
 /** What the answer's headers say about limits; "none" shows nothing. Times are epoch milliseconds. @category models @since 0.1.0 */
@@ -30,16 +30,29 @@ export class LimitExceeded extends Schema.TaggedError<LimitExceeded>()("LimitExc
 export interface Admitted {
   readonly view: LimitView
   readonly refused: LimitExceeded | null
+  /** Epoch milliseconds. */
+  readonly at: number
+  /** Tokens that it was counted with. */
+  readonly tokens: number
+  readonly windows: KeyWindows
+  /** What it holds among the requests in flight. */
+  readonly place: Place | null
 }
 
 /** @category services @since 0.1.0 */
 export class KeyLimits extends Context.Service<
   KeyLimits,
   {
+    /** Counts the request in, until it is left. `view` is filled also when it is refused. Our own trouble (Redis away) never refuses. */
+    readonly enter: (caller: Caller, estimatedTokens: number) => Effect.Effect<Admitted>
+    /** The same at once, where the counters are in this process; null where somebody else has to be asked. */
+    readonly enterNow: (caller: Caller, estimatedTokens: number) => Admitted | null
     /**
-     * Counts the request in, until the Scope closes for what is in flight. `view` is filled also when it is refused.
-     * Our own trouble (Redis away) never refuses.
+     * Ends a request that was entered: gives back its place, and corrects its tokens to those it used, as `correct` does. Whom
+     * that takes time is not waited for.
      */
+    readonly leave: (caller: Caller, admitted: Admitted, usedTokens: number) => void
+    /** Enters for as long as the Scope is open, and corrects nothing. */
     readonly admit: (caller: Caller, estimatedTokens: number) => Effect.Effect<Admitted, never, Scope.Scope>
     /**
      * Corrects the tokens of a request that was admitted at `admittedAt`, by actual minus estimated. What was too much goes
@@ -64,7 +77,8 @@ export class KeyLimits extends Context.Service<
 const RENEW = 20_000
 const RENEW_BATCH = 500
 
-const NOTHING: Admitted = { view: { requests: null, tokens: null, velocity: null }, refused: null }
+/** Keys whose windows are kept ready, at most. */
+const READY = 10_000
 
 const refusedCount = Metric.counter("sluice_rate_limited_requests_total", { description: "Requests refused by a limit", incremental: true })
 
@@ -73,11 +87,6 @@ const crowded = Metric.counter("sluice_concurrency_rejected_total", {
   attributes: { reason: "key_limit" },
   incremental: true
 })
-
-const countRefusal = (limit: LimitName): Effect.Effect<void> => {
-  const counted = Metric.update(Metric.withAttributes(refusedCount, { limit_type: limit }), 1)
-  return limit === "concurrency" ? Effect.andThen(counted, Metric.update(crowded, 1)) : counted
-}
 
 const unlimited = Metric.counter("sluice_limits_unchecked_total", {
   description: "Requests let in because no counter could be asked",
@@ -95,115 +104,102 @@ const words: Readonly<Record<LimitName, string>> = {
 }
 
 /** Of all limits that refuse, the one that does so longest. */
-const refusal = (
-  windows: ReadonlyArray<KeyWindow>,
-  refused: ReadonlyArray<number>,
-  { now, tokens, who }: { readonly who: string; readonly tokens: number; readonly now: number }
-): LimitExceeded | null => {
+const refusal = (caller: Caller, windows: KeyWindows, counted: Counted, tokens: number, now: number): LimitExceeded | null => {
   let longest: KeyWindow | undefined
-  for (const at of refused) {
-    const window = windows[at]
-    if (window !== undefined && (longest === undefined || window.resetAt > longest.resetAt)) longest = window
+  for (const at of counted.refused) {
+    const window = windows.all[at]
+    if (window !== undefined && (longest === undefined || resetOf(window, now) > resetOf(longest, now))) longest = window
   }
   if (longest === undefined) return null
-  const limit = longest.counter.limit ?? 0
+  const { limit, most } = longest
+  const who = caller.isAnonymous ? "An address without a key" : "This key"
   const alone =
-    longest.limit.startsWith("tokens") && tokens > limit
-      ? ` This request alone may take ${tokens}; lower \`max_tokens\` or shorten the prompt.`
-      : ""
+    limit.startsWith("tokens") && tokens > most ? ` This request alone may take ${tokens}; lower \`max_tokens\` or shorten the prompt.` : ""
   return new LimitExceeded({
-    limit: longest.limit,
-    message: `${who} is limited to ${limit} ${words[longest.limit]}.${alone}`,
-    retryAfterMs: Math.max(1, longest.resetAt - now)
+    limit,
+    message: `${who} is limited to ${most} ${words[limit]}.${alone}`,
+    retryAfterMs: Math.max(1, resetOf(longest, now) - now)
   })
 }
 
-const viewOf = (windows: ReadonlyArray<KeyWindow>, counts: ReadonlyArray<number>, velocity: Velocity | null): LimitView => {
-  const at = (limit: LimitName) => {
-    const index = windows.findIndex((window) => window.limit === limit)
-    const window = windows[index]
-    const most = window?.counter.limit ?? null
-    return window === undefined || most === null
-      ? null
-      : { limit: most, remaining: Math.max(0, most - (counts[index] ?? 0)), resetAt: window.resetAt }
-  }
-  return { requests: at("requests_per_minute"), tokens: at("tokens_per_minute"), velocity }
+const viewAt = (windows: KeyWindows, at: number, { counts }: Counted, now: number): LimitView["requests"] => {
+  const window = windows.all[at]
+  if (window === undefined) return null
+  return { limit: window.most, remaining: Math.max(0, window.most - (counts[at] ?? 0)), resetAt: resetOf(window, now) }
 }
 
-const make = Effect.fnUntraced(function* (
-  store: CounterStore["Service"],
-  mode: VelocityMode["Service"]
-): Effect.fn.Return<KeyLimits["Service"], never, Scope.Scope> {
+const NONE: ReadonlyArray<never> = []
+
+/** The token windows of a key as counters to be raised whatever their limits, or as changes. */
+const tokensOf = (windows: ReadonlyArray<KeyWindow>, by: number): ReadonlyArray<Counter> =>
+  windows.map(({ key, ttlMs }) => ({ key, by, limit: null, ttlMs }))
+
+const anyway = (effect: Effect.Effect<unknown, unknown>): Effect.Effect<void> => Effect.catchCause(Effect.asVoid(effect), () => Effect.void)
+
+/** What has to be done each time, without asking anybody. */
+class Desk {
+  readonly held = new Set<Place>()
+  readonly anyHeld = Latch.makeUnsafe(false)
+  readonly watch = new ApproachWatch()
+  private readonly ready = new Map<string, KeyWindows>()
+  private readonly mode: VelocityMode["Service"]
   /** Names this process among all that count in the same store. */
-  const process = `${(yield* Random.nextInt).toString(36)}.${(yield* Clock.currentTimeMillis).toString(36)}`
-  let requests = 0
-  let period: Period = periodOf(yield* Clock.currentTimeMillis)
-  const held = new Set<Place>()
-  const anyHeld = Latch.makeUnsafe(false)
-  const watch = new ApproachWatch()
+  private readonly process: string
+  private readonly context: Context.Context<never>
+  private requests = 0
+  private period: Period
 
-  const periodAt = (now: number): Period => {
-    if (Math.floor(now / 60_000) !== period.minute) period = periodOf(now)
-    return period
+  constructor(mode: VelocityMode["Service"], process: string, context: Context.Context<never>, now: number) {
+    this.mode = mode
+    this.process = process
+    this.context = context
+    this.period = periodOf(now)
   }
 
-  /** When nobody can be asked, nobody is refused: our trouble is never the caller's. */
-  const raise = (counters: ReadonlyArray<Counter>): Effect.Effect<Counted> =>
-    Effect.catchCause(store.raise(counters), (cause) =>
-      Cause.hasInterrupts(cause) ? Effect.interrupt : Effect.as(Metric.update(unlimited, 1), { counts: counters.map(() => 0), refused: [] })
-    )
-  const anyway = (effect: Effect.Effect<unknown, unknown>): Effect.Effect<void> =>
-    Effect.catchCause(Effect.asVoid(effect), () => Effect.void)
+  /** The windows of a key as they are now. */
+  windowsAt(caller: Caller, now: number): KeyWindows {
+    if (Math.floor(now / 60_000) !== this.period.minute) this.period = periodOf(now)
+    const factor = this.mode.of(caller, now)?.factor ?? 1
+    const known = this.ready.get(caller.keyId)
+    if (known !== undefined && known.limits === caller.limits && known.period === this.period && known.factor === factor) return known
+    const made = new KeyWindows(caller, this.period, factor)
+    if (this.ready.size >= READY) this.ready.clear()
+    this.ready.set(caller.keyId, made)
+    return made
+  }
 
-  const leave = (place: Place) =>
-    Effect.suspend(() => {
-      held.delete(place)
-      return anyway(store.leave([place]))
-    })
+  newMember(windows: KeyWindows): string {
+    return windows.places === null ? "" : `${this.process}.${this.requests++}`
+  }
 
-  const admit = Effect.fnUntraced(function* (caller: Caller, estimatedTokens: number): Effect.fn.Return<Admitted, never, Scope.Scope> {
-    const now = yield* Clock.currentTimeMillis
-    const velocity = mode.of(caller, now)
-    const member = `${process}.${requests++}`
-    const windows = windowsOf(caller, estimatedTokens, periodAt(now), { now, member, factor: velocity?.factor ?? 1 })
-    if (windows.length === 0) return NOTHING
-    const counted = yield* raise(windows.map((window) => window.counter))
-    const refused = refusal(windows, counted.refused, {
-      who: caller.isAnonymous ? "An address without a key" : "This key",
-      tokens: estimatedTokens,
-      now
-    })
-    if (refused !== null) yield* countRefusal(refused.limit)
-    else if (caller.limits.concurrency !== "none") {
-      const place = { key: `in_flight:${caller.keyId}`, member }
-      held.add(place)
-      anyHeld.openUnsafe()
-      yield* Scope.addFinalizer(yield* Effect.scope, leave(place))
+  /** What came of a raise. */
+  admitted(caller: Caller, windows: KeyWindows, tokens: number, member: string, counted: Counted, now: number): Admitted {
+    const refused = counted.refused.length === 0 ? null : refusal(caller, windows, counted, tokens, now)
+    let place: Place | null = null
+    if (refused !== null) this.countRefusal(refused.limit)
+    else if (windows.places !== null) {
+      place = { key: windows.places.key, member }
+      this.held.add(place)
+      this.anyHeld.openUnsafe()
     }
-    watch.look(caller, windows, counted.counts)
-    return { view: viewOf(windows, counted.counts, velocity), refused }
-  }, Effect.uninterruptible)
+    this.watch.look(caller, windows.all, counted.counts)
+    const view = {
+      requests: viewAt(windows, windows.requestsAt, counted, now),
+      tokens: viewAt(windows, windows.tokensAt, counted, now),
+      velocity: windows.all.length === 0 ? null : this.mode.of(caller, now)
+    }
+    return { view, refused, at: now, tokens, windows, place }
+  }
 
-  const correct = Effect.fnUntraced(function* (caller: Caller, difference: number, admittedAt: number) {
-    if (difference === 0) return
-    const at = difference > 0 ? yield* Clock.currentTimeMillis : admittedAt
-    const windows = tokenWindows(caller, difference, periodOf(at))
-    const counters = windows.map(({ counter }) => counter)
-    if (counters.length === 0) return
-    if (difference < 0) return yield* anyway(store.adjust(counters))
-    const raised = store.raise(counters.map((counter) => ({ ...counter, limit: null })))
-    yield* anyway(Effect.map(raised, ({ counts }) => watch.look(caller, windows, counts)))
-  })
+  private countRefusal(limit: LimitName): void {
+    Metric.withAttributes(refusedCount, { limit_type: limit }).updateUnsafe(1, this.context)
+    if (limit === "concurrency") crowded.updateUnsafe(1, this.context)
+  }
+}
 
-  const forget = (caller: Caller, admittedAt: number) =>
-    Effect.suspend(() => {
-      const windows = windowsOf(caller, 0, periodOf(admittedAt), { now: admittedAt, member: "", factor: 1 })
-      const changes = windows.flatMap(({ counter, limit }) => (limit.startsWith("requests") ? [{ key: counter.key, by: -1 }] : []))
-      return changes.length === 0 ? Effect.void : anyway(store.adjust(changes))
-    })
-
-  /** Keeps the places of what is still in flight; those of a process that died are free when nobody keeps them. */
-  const renew = Effect.gen(function* () {
+/** Keeps the places of what is still in flight; those of a process that died are free when nobody keeps them. */
+const renewing = ({ anyHeld, held }: Desk, store: CounterStore["Service"]) =>
+  Effect.gen(function* () {
     yield* anyHeld.await
     yield* Effect.sleep(RENEW)
     const places = [...held]
@@ -217,7 +213,95 @@ const make = Effect.fnUntraced(function* (
       )
     }
   })
-  yield* Effect.forkScoped(Effect.forever(renew))
+
+/** How requests end. */
+const makeLeave = (desk: Desk, store: CounterStore["Service"], clock: Clock.Clock, run: (effect: Effect.Effect<void>) => unknown) => {
+  const { held, watch } = desk
+  const { local } = store
+  const leave: KeyLimits["Service"]["leave"] = (caller, { place, refused, tokens, windows }, usedTokens) => {
+    const difference = usedTokens - tokens
+    if (refused !== null) return
+    if (place !== null) held.delete(place)
+    if (place === null && difference === 0) return
+    const now = clock.currentTimeMillisUnsafe()
+    const used = difference > 0 ? desk.windowsAt(caller, now).tokens : NONE
+    const end: Conclusion = {
+      raised: difference > 0 ? tokensOf(used, difference) : NONE,
+      lowered: difference < 0 ? tokensOf(windows.tokens, difference) : NONE,
+      left: place === null ? NONE : [place]
+    }
+    if (local !== null) return watch.look(caller, used, local.conclude(end, now))
+    run(anyway(Effect.map(store.conclude(end), (counts) => watch.look(caller, used, counts))))
+  }
+  return leave
+}
+
+const make = Effect.fnUntraced(function* (
+  store: CounterStore["Service"],
+  mode: VelocityMode["Service"]
+): Effect.fn.Return<KeyLimits["Service"], never, Scope.Scope> {
+  const clock = yield* Clock.Clock
+  const context = yield* Effect.context<never>()
+  const name = `${(yield* Random.nextInt).toString(36)}.${clock.currentTimeMillisUnsafe().toString(36)}`
+  const desk = new Desk(mode, name, context, clock.currentTimeMillisUnsafe())
+  const { held, watch } = desk
+  const { local } = store
+
+  /** When nobody can be asked, nobody is refused: our trouble is never the caller's. */
+  const raise = (counters: ReadonlyArray<Counter>): Effect.Effect<Counted> =>
+    Effect.catchCause(store.raise(counters), (cause) =>
+      Cause.hasInterrupts(cause) ? Effect.interrupt : Effect.as(Metric.update(unlimited, 1), { counts: counters.map(() => 0), refused: [] })
+    )
+
+  const enterNow = (caller: Caller, tokens: number): Admitted | null => {
+    if (local === null) return null
+    const now = clock.currentTimeMillisUnsafe()
+    const windows = desk.windowsAt(caller, now)
+    const member = desk.newMember(windows)
+    return desk.admitted(caller, windows, tokens, member, local.raise(windows.countersOf(tokens, member), now), now)
+  }
+
+  const enter = (caller: Caller, tokens: number): Effect.Effect<Admitted> =>
+    Effect.suspend(() => {
+      const entered = enterNow(caller, tokens)
+      if (entered !== null) return Effect.succeed(entered)
+      const now = clock.currentTimeMillisUnsafe()
+      const windows = desk.windowsAt(caller, now)
+      const member = desk.newMember(windows)
+      const counters = windows.countersOf(tokens, member)
+      const counted = counters.length === 0 ? Effect.succeed({ counts: NONE, refused: NONE }) : raise(counters)
+      return Effect.uninterruptible(Effect.map(counted, (found) => desk.admitted(caller, windows, tokens, member, found, now)))
+    })
+
+  const leavePlace = (place: Place) =>
+    Effect.suspend(() => {
+      held.delete(place)
+      return anyway(store.leave([place]))
+    })
+  const admit = Effect.fnUntraced(function* (caller: Caller, tokens: number): Effect.fn.Return<Admitted, never, Scope.Scope> {
+    const entered = yield* enter(caller, tokens)
+    if (entered.place !== null) yield* Scope.addFinalizer(yield* Effect.scope, leavePlace(entered.place))
+    return entered
+  }, Effect.uninterruptible)
+
+  const correct = (caller: Caller, difference: number, admittedAt: number) =>
+    Effect.suspend(() => {
+      if (difference === 0) return Effect.void
+      const at = difference > 0 ? clock.currentTimeMillisUnsafe() : admittedAt
+      const { tokens } = new KeyWindows(caller, periodOf(at), 1)
+      const counters = tokensOf(tokens, difference)
+      if (counters.length === 0) return Effect.void
+      if (difference < 0) return anyway(store.adjust(counters))
+      return anyway(Effect.map(store.raise(counters), ({ counts }) => watch.look(caller, tokens, counts)))
+    })
+
+  const forget = (caller: Caller, admittedAt: number) =>
+    Effect.suspend(() => {
+      const { requests } = new KeyWindows(caller, periodOf(admittedAt), 1)
+      return requests.length === 0 ? Effect.void : anyway(store.adjust(requests.map(({ key }) => ({ key, by: -1 }))))
+    })
+
+  yield* Effect.forkScoped(Effect.forever(renewing(desk, store)))
 
   const subscribe = (listener: (approach: Approach) => void) =>
     Effect.acquireRelease(
@@ -227,5 +311,6 @@ const make = Effect.fnUntraced(function* (
       () => Effect.sync(() => watch.listeners.delete(listener))
     )
 
-  return KeyLimits.of({ admit, correct, forget, subscribe })
+  const leave = makeLeave(desk, store, clock, Effect.runForkWith(context))
+  return KeyLimits.of({ enter, enterNow, leave, admit, correct, forget, subscribe })
 })

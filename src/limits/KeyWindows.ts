@@ -1,5 +1,5 @@
 /**
- * What a request of a key is counted in: windows of UTC, a burst, and a place among those in flight.
+ * What requests of a key are counted in: windows of UTC, a burst, and a place among those in flight.
  *
  * @since 0.1.0
  */
@@ -20,11 +20,14 @@ export const LimitName = Schema.Literals([
 ])
 export type LimitName = typeof LimitName.Type
 
-/** One limit of a key: what it counts, and when it lets more in. Times are epoch milliseconds. @category models @since 0.1.0 */
+/** One limit of a key: what it counts in, and when it lets more in. Times are epoch milliseconds. @category models @since 0.1.0 */
 export interface KeyWindow {
   readonly limit: LimitName
-  readonly counter: Counter
-  readonly resetAt: number
+  readonly key: string
+  readonly most: number
+  readonly ttlMs: number
+  /** Null for what always lets more in soon: bursts and places. */
+  readonly resetAt: number | null
 }
 
 /** A place is free again after this, unless its process says that it is still taken. @category models @since 0.1.0 */
@@ -33,6 +36,9 @@ export const PLACE_TTL = 60_000
 const SECOND = 1_000
 const MINUTE = 60_000
 const DAY = 86_400_000
+
+/** When a window lets more in, as it is seen now. @category accessors @since 0.1.0 */
+export const resetOf = (window: KeyWindow, now: number): number => window.resetAt ?? now + SECOND
 
 /** The windows that a moment lies in. @category models @since 0.1.0 */
 export interface Period {
@@ -64,49 +70,65 @@ export const periodOf = (now: number): Period => {
 const shrink = (limit: Limit, factor: number): Limit =>
   limit === "none" || factor === 1 || limit === 0 ? limit : Math.max(1, Math.floor(limit * factor))
 
-/** The token windows of a key. @category constructors @since 0.1.0 */
-export const tokenWindows = (caller: Caller, tokens: number, period: Period, factor = 1): Array<KeyWindow> => {
-  const { keyId, limits } = caller
-  const windows: Array<KeyWindow> = []
-  const add = (limit: LimitName, key: string, most: Limit, resetAt: number, ttlMs: number) => {
-    if (most !== "none") windows.push({ limit, counter: { key, by: tokens, limit: most, ttlMs }, resetAt })
-  }
-  add("tokens_per_minute", `tokens_minute:${keyId}:${period.minute}`, shrink(limits.tokensPerMinute, factor), period.minuteEnd, MINUTE)
-  add("tokens_per_day", `tokens_day:${keyId}:${period.day}`, limits.tokensPerDay, period.dayEnd, DAY)
-  add("tokens_per_month", `tokens_month:${keyId}:${period.month}`, limits.tokensPerMonth, period.monthEnd, 31 * DAY)
-  return windows
-}
+/**
+ * The windows of one key within a minute, made once for all its requests. `factor` shrinks what limits the pace, not what was
+ * bought for a day or a month.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export class KeyWindows {
+  readonly limits: Caller["limits"]
+  readonly period: Period
+  readonly factor: number
+  /** Those of tokens come first. */
+  readonly all: ReadonlyArray<KeyWindow>
+  readonly tokens: ReadonlyArray<KeyWindow>
+  readonly requests: ReadonlyArray<KeyWindow>
+  /** Where what is in flight has its places; null where it is not limited. */
+  readonly places: KeyWindow | null
+  /** Positions of the two that answers tell of; -1 where there is none. */
+  readonly requestsAt: number
+  readonly tokensAt: number
 
-/** Everything that one request of a key is counted in. `factor` shrinks what limits the pace, not what was bought for a day or a month. @category constructors @since 0.1.0 */
-export const windowsOf = (
-  caller: Caller,
-  tokens: number,
-  period: Period,
-  more: { readonly now: number; readonly member: string; readonly factor: number }
-): ReadonlyArray<KeyWindow> => {
-  const { keyId, limits } = caller
-  const { factor, member, now } = more
-  const windows = tokenWindows(caller, tokens, period, factor)
-  const rpm = shrink(limits.rpm, factor)
-  if (rpm !== "none") {
-    const name = caller.isAnonymous ? "anon_rate" : "rate_limit"
-    const counter = { key: `${name}:${keyId}:${period.minute}`, by: 1, limit: rpm, ttlMs: MINUTE }
-    windows.push({ limit: "requests_per_minute", counter, resetAt: period.minuteEnd })
+  constructor({ isAnonymous, keyId, limits }: Caller, period: Period, factor: number) {
+    this.limits = limits
+    this.period = period
+    this.factor = factor
+    const { day, dayEnd, minute, minuteEnd, month, monthEnd } = period
+    const window = (limit: LimitName, key: string, most: Limit, ttlMs: number, resetAt: number | null): ReadonlyArray<KeyWindow> =>
+      most === "none" ? [] : [{ limit, key, most, ttlMs, resetAt }]
+    const minuteTokens = shrink(limits.tokensPerMinute, factor)
+    this.tokens = [
+      ...window("tokens_per_minute", `tokens_minute:${keyId}:${minute}`, minuteTokens, MINUTE, minuteEnd),
+      ...window("tokens_per_day", `tokens_day:${keyId}:${day}`, limits.tokensPerDay, DAY, dayEnd),
+      ...window("tokens_per_month", `tokens_month:${keyId}:${month}`, limits.tokensPerMonth, 31 * DAY, monthEnd)
+    ]
+    const [inMinute, inDay] = isAnonymous ? ["anon_rate", "anon_limit"] : ["rate_limit", "requests_day"]
+    this.requests = [
+      ...window("requests_per_minute", `${inMinute}:${keyId}:${minute}`, shrink(limits.rpm, factor), MINUTE, minuteEnd),
+      ...window("requests_per_day", `${inDay}:${keyId}:${day}`, limits.requestsPerDay, DAY, dayEnd)
+    ]
+    const burst = window("burst", `burst:${keyId}`, shrink(limits.burst, factor), SECOND, null)
+    const places = window("concurrency", `in_flight:${keyId}`, shrink(limits.concurrency, factor), PLACE_TTL, null)
+    this.places = places[0] ?? null
+    this.all = [...this.tokens, ...this.requests, ...burst, ...places]
+    this.requestsAt = this.all.findIndex(({ limit }) => limit === "requests_per_minute")
+    this.tokensAt = this.all.findIndex(({ limit }) => limit === "tokens_per_minute")
   }
-  if (limits.requestsPerDay !== "none") {
-    const name = caller.isAnonymous ? "anon_limit" : "requests_day"
-    const counter = { key: `${name}:${keyId}:${period.day}`, by: 1, limit: limits.requestsPerDay, ttlMs: DAY }
-    windows.push({ limit: "requests_per_day", counter, resetAt: period.dayEnd })
+
+  /** What one request is counted in. `member` names it among those in flight. */
+  countersOf(tokens: number, member: string): Array<Counter> {
+    const counters: Array<Counter> = []
+    for (let at = 0; at < this.all.length; at++) {
+      const window = this.all[at]
+      if (window === undefined) continue
+      const { key, limit, most, ttlMs } = window
+      if (at < this.tokens.length) counters.push({ key, by: tokens, limit: most, ttlMs })
+      else if (limit === "burst") counters.push({ key, by: 1, limit: most, ttlMs, kind: "burst" })
+      else if (limit === "concurrency") counters.push({ key, by: 1, limit: most, ttlMs, kind: "place", member })
+      else counters.push({ key, by: 1, limit: most, ttlMs })
+    }
+    return counters
   }
-  const burst = shrink(limits.burst, factor)
-  if (burst !== "none") {
-    const counter: Counter = { key: `burst:${keyId}`, by: 1, limit: burst, ttlMs: SECOND, kind: "burst" }
-    windows.push({ limit: "burst", counter, resetAt: now + SECOND })
-  }
-  const concurrency = shrink(limits.concurrency, factor)
-  if (concurrency !== "none") {
-    const counter: Counter = { key: `in_flight:${keyId}`, by: 1, limit: concurrency, ttlMs: PLACE_TTL, kind: "place", member }
-    windows.push({ limit: "concurrency", counter, resetAt: now + SECOND })
-  }
-  return windows
 }

@@ -3,7 +3,7 @@
  *
  * @since 0.1.0
  */
-import type { Change, Counted, Counter, Place } from "./Counter.ts"
+import type { Change, Conclusion, Counted, Counter, Place } from "./Counter.ts"
 
 interface Cell {
   count: number
@@ -11,29 +11,34 @@ interface Cell {
   fullAt: number
   /** Of places: until when each is held. */
   places: Map<string, number> | null
+  /** Of places: none is free by itself before. */
+  freeAt: number
   expiresAt: number
   touchedAt: number
-}
-
-/** What a raise would make of a counter. */
-interface Look {
-  readonly cell: Cell | undefined
-  readonly count: number
-  readonly isRefused: boolean
+  /** When it got its place in the order of use. */
+  orderedAt: number
 }
 
 /** Far below what is told apart, far above what floating point loses. */
 const EPSILON = 1e-6
+
+/** From this size on the order of use is kept to the second: to move a counter costs more than to raise it. */
+const LARGE = 1_000
+const COARSE = 1_000
+
+const NOBODY: ReadonlyArray<number> = []
 
 /** @category models @since 0.1.0 */
 export class MemoryCounters {
   private readonly cells = new Map<string, Cell>()
   private readonly limit: number
   private readonly idleMs: number
+  private readonly orderMs: number
 
   constructor(options: { readonly size: number; readonly idleMs?: number }) {
     this.limit = options.size
     this.idleMs = options.idleMs ?? Number.POSITIVE_INFINITY
+    this.orderMs = options.size > LARGE ? COARSE : 0
   }
 
   size(): number {
@@ -41,13 +46,28 @@ export class MemoryCounters {
   }
 
   raise(counters: ReadonlyArray<Counter>, now: number): Counted {
-    const looks = counters.map((counter) => this.look(counter, now))
-    const refused = looks.flatMap((look, at) => (look.isRefused ? [at] : []))
-    if (refused.length > 0) {
-      const freeInMs = Math.max(0, ...refused.map((at) => this.freeIn(looks[at]?.cell, now)))
-      return { counts: looks.map((look) => look.count), refused, ...(freeInMs > 0 ? { freeInMs } : {}) }
+    const cells: Array<Cell | undefined> = []
+    const counts: Array<number> = []
+    let refused: Array<number> | null = null
+    for (let at = 0; at < counters.length; at++) {
+      const counter = counters[at]
+      if (counter === undefined) continue
+      const cell = this.live(counter.key, now)
+      cells.push(cell)
+      counts.push(this.countOf(counter, cell, now))
+      if (!this.isOver(counter, cell, counts[at] ?? 0, now)) continue
+      refused ??= []
+      refused.push(at)
     }
-    return { counts: counters.map((counter, at) => this.apply(counter, looks[at]?.cell, now)), refused }
+    if (refused !== null) {
+      const freeInMs = Math.max(0, ...refused.map((at) => this.freeIn(cells[at], now)))
+      return { counts, refused, ...(freeInMs > 0 ? { freeInMs } : {}) }
+    }
+    for (let at = 0; at < counters.length; at++) {
+      const counter = counters[at]
+      if (counter !== undefined) counts[at] = this.apply(counter, cells[at], now)
+    }
+    return { counts, refused: NOBODY }
   }
 
   adjust(changes: ReadonlyArray<Change>, now: number): void {
@@ -64,6 +84,13 @@ export class MemoryCounters {
     }
   }
 
+  /** The counts of what was raised. */
+  conclude({ left, lowered, raised }: Conclusion, now: number): ReadonlyArray<number> {
+    this.leave(left)
+    this.adjust(lowered, now)
+    return raised.length === 0 ? NOBODY : raised.map((counter) => this.apply(counter, this.live(counter.key, now), now))
+  }
+
   renew(places: ReadonlyArray<Place>, ttlMs: number, now: number): void {
     for (const { key, member } of places) this.take(key, member, this.live(key, now), now, ttlMs)
   }
@@ -71,38 +98,54 @@ export class MemoryCounters {
   private live(key: string, now: number): Cell | undefined {
     const cell = this.cells.get(key)
     if (cell === undefined) return undefined
-    // Taken out and put back: the map's order is the order of use.
-    this.cells.delete(key)
-    if (now >= cell.expiresAt || now - cell.touchedAt > this.idleMs) return undefined
-    this.cells.set(key, cell)
+    if (now >= cell.expiresAt || now - cell.touchedAt > this.idleMs) {
+      this.cells.delete(key)
+      return undefined
+    }
+    if (now - cell.orderedAt >= this.orderMs) {
+      // Taken out and put back: the map's order is the order of use.
+      cell.orderedAt = now
+      this.cells.delete(key)
+      this.cells.set(key, cell)
+    }
     return cell
   }
 
-  private put(key: string, cell: Cell): Cell {
+  private put(key: string, now: number, expiresAt: number, places: Map<string, number> | null): Cell {
     if (this.cells.size >= this.limit) {
       const oldest = this.cells.keys().next()
       if (oldest.done !== true) this.cells.delete(oldest.value)
     }
+    const cell: Cell = { count: 0, fullAt: now, places, freeAt: expiresAt, expiresAt, touchedAt: now, orderedAt: now }
     this.cells.set(key, cell)
     return cell
   }
 
-  private look(counter: Counter, now: number): Look {
-    const cell = this.live(counter.key, now)
+  private countOf(counter: Counter, cell: Cell | undefined, now: number): number {
+    if (cell === undefined) return 0
+    if (counter.kind === undefined) return cell.count
     if (counter.kind === "burst") {
-      const size = counter.limit ?? 0
-      const step = counter.ttlMs / size
-      const behind = Math.max(0, (cell?.fullAt ?? 0) - now)
-      return { cell, count: Math.ceil(behind / step - EPSILON), isRefused: behind + step * counter.by > counter.ttlMs + EPSILON }
+      return Math.ceil(Math.max(0, cell.fullAt - now) / (counter.ttlMs / (counter.limit ?? 0)) - EPSILON)
     }
-    if (counter.kind === "place") {
-      const held = cell?.places
-      if (held) for (const [member, until] of held) if (now >= until) held.delete(member)
-      const count = held?.size ?? 0
-      return { cell, count, isRefused: counter.limit !== null && count + 1 > counter.limit }
+    const held = cell.places
+    if (held === null) return 0
+    if (now >= cell.freeAt) {
+      cell.freeAt = Number.POSITIVE_INFINITY
+      for (const [member, until] of held) {
+        if (now >= until) held.delete(member)
+        else cell.freeAt = Math.min(cell.freeAt, until)
+      }
     }
-    const count = cell?.count ?? 0
-    return { cell, count, isRefused: counter.limit !== null && count + counter.by > counter.limit }
+    return held.size
+  }
+
+  private isOver(counter: Counter, cell: Cell | undefined, count: number, now: number): boolean {
+    const { by, kind, limit, ttlMs } = counter
+    if (kind === "burst") {
+      const behind = cell === undefined ? 0 : Math.max(0, cell.fullAt - now)
+      return behind + (ttlMs / (limit ?? 0)) * by > ttlMs + EPSILON
+    }
+    return limit !== null && count + (kind === "place" ? 1 : by) > limit
   }
 
   private freeIn(cell: Cell | undefined, now: number): number {
@@ -113,7 +156,7 @@ export class MemoryCounters {
   private apply(counter: Counter, cell: Cell | undefined, now: number): number {
     const { by, key, ttlMs } = counter
     if (counter.kind === "place") return this.take(key, counter.member ?? "", cell, now, ttlMs)
-    const kept = cell ?? this.put(key, { count: 0, fullAt: now, places: null, expiresAt: now + ttlMs, touchedAt: now })
+    const kept = cell ?? this.put(key, now, now + ttlMs, null)
     kept.touchedAt = now
     if (counter.kind !== "burst") {
       kept.count += by
@@ -127,9 +170,10 @@ export class MemoryCounters {
 
   private take(key: string, member: string, cell: Cell | undefined, now: number, ttlMs: number): number {
     const until = now + ttlMs
-    const kept = cell ?? this.put(key, { count: 0, fullAt: 0, places: new Map(), expiresAt: until, touchedAt: now })
+    const kept = cell ?? this.put(key, now, until, new Map())
     const held = kept.places ?? new Map<string, number>()
     kept.places = held.set(member, until)
+    kept.freeAt = Math.min(kept.freeAt, until)
     kept.expiresAt = Math.max(kept.expiresAt, until)
     kept.touchedAt = now
     return held.size

@@ -124,6 +124,7 @@ describe("counters of nobody known", () => {
     const store = makeMemory({ size: 100 })
     const recording = Layer.succeed(CounterStore, {
       ...store,
+      local: null,
       raise: (counters) => {
         seen.push(...counters)
         return store.raise(counters)

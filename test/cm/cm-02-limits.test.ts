@@ -36,6 +36,8 @@ const failing = (failure: Effect.Effect<never, CounterStoreError>): CounterStore
   adjust: () => failure,
   leave: () => failure,
   renew: () => failure,
+  conclude: () => failure,
+  local: null,
   isAway: () => false
 })
 const away = Effect.fail(new CounterStoreError({ message: "away" }))
@@ -48,6 +50,7 @@ describe("limits of a key", () => {
     const seen: Array<{ key: string; by: number; ttlMs: number }> = []
     const recording = Layer.succeed(CounterStore, {
       ...makeMemory({ size: 10 }),
+      local: null,
       raise: (counters) =>
         Effect.sync(() => {
           seen.push(...counters)
@@ -195,6 +198,30 @@ describe("limits of a key", () => {
     }).pipe(Effect.provide(inMemory))
   )
 
+  it.effect("a request that ends gives back its place and corrects its tokens, at once; a refused one has nothing to give", () =>
+    Effect.gen(function* () {
+      const limits = yield* KeyLimits
+      const told: Array<number> = []
+      yield* limits.subscribe(({ used }) => told.push(used))
+      const who = caller("dev", { tokensPerMinute: "none", tokensPerMonth: "none", tokensPerDay: 100, concurrency: 1 })
+      const enter = Effect.fnUntraced(function* (tokens: number) {
+        const entered = limits.enterNow(who, tokens)
+        return entered ?? (yield* Effect.die("the counters are in this process"))
+      })
+      const first = yield* enter(60)
+      const second = yield* enter(10)
+      assert.deepStrictEqual([first.refused, second.refused?.limit], [null, "concurrency"])
+      limits.leave(who, second, 50)
+      assert.strictEqual((yield* enter(10)).refused?.limit, "concurrency")
+      limits.leave(who, first, 20)
+      const third = yield* enter(60)
+      assert.isNull(third.refused)
+      assert.deepStrictEqual(told, [80])
+      limits.leave(who, third, 90)
+      assert.strictEqual((yield* enter(1)).refused?.limit, "tokens_per_day")
+    }).pipe(Effect.scoped, Effect.provide(inMemory))
+  )
+
   it.effect("a request that one limit refuses is not counted by the others", () =>
     Effect.gen(function* () {
       const who = caller("dev", { rpm: 10, requestsPerDay: 1 })
@@ -227,6 +254,8 @@ describe("when the counters' store is away", () => {
       adjust: (changes) => gate(store.adjust(changes)),
       leave: (places) => gate(store.leave(places)),
       renew: (places, ttlMs) => gate(store.renew(places, ttlMs)),
+      conclude: (end) => gate(store.conclude(end)),
+      local: null,
       isAway: () => false
     }
     return Effect.gen(function* () {
@@ -328,6 +357,31 @@ layer(another(), { excludeTestServices: true })("limits in Redis", (it) => {
       assert.strictEqual((yield* admit(who, 20)).refused?.limit, "tokens_per_day")
       yield* limits.correct(who, 200, Date.now())
       assert.strictEqual((yield* admit(who, 1)).refused?.limit, "tokens_per_day")
+    })
+  )
+
+  it.effect("a request that ends is told in one call: its place, and its tokens, be they too many or too few", () =>
+    Effect.gen(function* () {
+      const limits = yield* KeyLimits
+      const store = yield* CounterStore
+      const who = caller("dev", { rpm: "none", tokensPerMinute: "none", tokensPerMonth: "none", tokensPerDay: 1_000, concurrency: 1 })
+      const day = new Date().toISOString().slice(0, 10)
+      const tokens = Effect.map(
+        store.raise([{ key: `tokens_day:${who.keyId}:${day}`, by: 0, limit: null, ttlMs: 60_000 }]),
+        ({ counts }) => counts[0]
+      )
+      for (const [used, left] of [
+        [30, 30],
+        [250, 280]
+      ]) {
+        assert.isNull(limits.enterNow(who, 100))
+        const entered = yield* limits.enter(who, 100)
+        assert.isNull(entered.refused)
+        assert.strictEqual((yield* admit(who, 1)).refused?.limit, "concurrency")
+        limits.leave(who, entered, used ?? 0)
+        while ((yield* tokens) !== left) yield* Effect.sleep(5)
+      }
+      assert.isNull((yield* admit(who, 1)).refused)
     })
   )
 
