@@ -11,29 +11,36 @@ const failed = (why: BodyFailed["why"]) => Effect.fail(new BodyFailed({ why }))
 
 const readNode = (source: IncomingMessage, maxBytes: number): Effect.Effect<Uint8Array, BodyFailed> =>
   Effect.callback((resume) => {
+    const declared = Number(source.headers["content-length"])
     const chunks: Array<Buffer> = []
     let size = 0
     const stop = (): void => {
-      source.off("data", onData).off("end", onEnd).off("error", onBroken).off("close", onBroken)
+      source.off("data", onData).off("end", onEnd).off("close", onBroken)
     }
     const onData = (chunk: Buffer): void => {
       size += chunk.length
-      if (size <= maxBytes) return void chunks.push(chunk)
-      stop()
-      source.pause()
-      resume(failed("too_large"))
+      if (size > maxBytes) {
+        stop()
+        source.pause()
+        resume(failed("too_large"))
+      } else if (size === declared && chunks.length === 0) {
+        // Most come in one piece, after which there is nothing to wait for; the end comes by itself.
+        stop()
+        resume(Effect.succeed(chunk))
+      } else chunks.push(chunk)
     }
     const onEnd = (): void => {
       stop()
       const [first] = chunks
       resume(Effect.succeed(first !== undefined && chunks.length === 1 ? first : Buffer.concat(chunks, size)))
     }
+    // Comes after an error too, which nobody has to listen for.
     const onBroken = (): void => {
       stop()
       resume(failed("broken"))
     }
     if (source.destroyed) return onBroken()
-    source.on("data", onData).on("end", onEnd).on("error", onBroken).on("close", onBroken)
+    source.on("data", onData).on("end", onEnd).on("close", onBroken)
     return Effect.sync(stop)
   })
 

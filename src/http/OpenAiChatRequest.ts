@@ -14,104 +14,121 @@ const roles = ["developer", "system", "user", "assistant", "tool", "function"]
 /** Whose messages may have no content: who called tools has said enough. */
 const mayBeSilent = ["assistant", "function"]
 
-/** What a model reads of one message: text, tool calls, and how many images. */
-const measureContent = (content: Json.Json | undefined): { readonly characters: number; readonly images: number } => {
-  if (typeof content === "string") return { characters: content.length, images: 0 }
-  let characters = 0
-  let images = 0
-  if (Json.isArray(content)) {
+/** What a model reads: text, tool calls, and how many images. */
+interface Measured {
+  characters: number
+  images: number
+}
+
+const addContent = (measured: Measured, content: Json.Json | undefined): void => {
+  if (typeof content === "string") measured.characters += content.length
+  else if (Json.isArray(content)) {
     for (const part of content) {
       if (!Json.isObject(part)) continue
-      if (part["type"] === "image_url" || part["type"] === "input_image" || part["type"] === "image") images++
-      else characters += (Json.string(part["text"]) ?? Json.string(part["refusal"]) ?? "").length
+      if (part["type"] === "image_url" || part["type"] === "input_image" || part["type"] === "image") measured.images++
+      else measured.characters += (Json.string(part["text"]) ?? Json.string(part["refusal"]) ?? "").length
     }
   }
-  return { characters, images }
 }
 
 const characters = (value: Json.Json | undefined): number => (value === undefined || value === null ? 0 : JSON.stringify(value).length)
 
-const readMessages = (body: Json.JsonObject): Read<{ readonly characters: number; readonly images: number }> => {
+/** What is wrong with a message; null when nothing is. */
+const messageFault = (message: Json.Json, index: number): Read<never> | null => {
+  if (!Json.isObject(message)) return refuse(`\`messages.${index}\` must be an object.`, `messages.${index}`)
+  const { content, role } = message
+  if (typeof role !== "string" || !roles.includes(role)) {
+    const at = `messages.${index}.role`
+    return refuse(`\`${at}\` must be one of ${roles.join(", ")}.`, at, "INVALID_ROLE")
+  }
+  if (typeof content === "string") return null
+  const at = `messages.${index}.content`
+  if (content === undefined || content === null) {
+    return mayBeSilent.includes(role) ? null : refuse(`\`${at}\` is missing.`, at, "MISSING_REQUIRED_FIELD")
+  }
+  return Json.isArray(content) ? null : refuse(`\`${at}\` must be a string or an array of parts.`, at)
+}
+
+const readMessages = (body: Json.JsonObject): Read<Measured> => {
   const messages = body["messages"]
   if (messages === undefined) return refuse("`messages` is missing.", "messages", "MISSING_REQUIRED_FIELD")
   if (!Json.isArray(messages)) return refuse("`messages` must be an array.", "messages")
   if (messages.length === 0) return refuse("`messages` must hold at least one message.", "messages", "EMPTY_MESSAGES_ARRAY")
-  let total = 0
-  let images = 0
-  for (const [index, message] of messages.entries()) {
-    const at = `messages.${index}`
-    if (!Json.isObject(message)) return refuse(`\`${at}\` must be an object.`, at)
-    const role = message["role"]
-    if (typeof role !== "string" || !roles.includes(role)) {
-      return refuse(`\`${at}.role\` must be one of ${roles.join(", ")}.`, `${at}.role`, "INVALID_ROLE")
-    }
-    const content = message["content"]
-    if ((content === undefined || content === null) && !mayBeSilent.includes(role)) {
-      return refuse(`\`${at}.content\` is missing.`, `${at}.content`, "MISSING_REQUIRED_FIELD")
-    }
-    if (content !== undefined && content !== null && typeof content !== "string" && !Json.isArray(content)) {
-      return refuse(`\`${at}.content\` must be a string or an array of parts.`, `${at}.content`)
-    }
-    const measured = measureContent(content)
-    total += measured.characters + characters(message["tool_calls"]) + (Json.string(message["reasoning_content"])?.length ?? 0)
-    images += measured.images
+  const measured: Measured = { characters: 0, images: 0 }
+  for (let index = 0; index < messages.length; index++) {
+    const message = messages[index] ?? null
+    const fault = messageFault(message, index)
+    if (fault !== null) return fault
+    if (!Json.isObject(message)) continue
+    addContent(measured, message["content"])
+    measured.characters += characters(message["tool_calls"]) + (Json.string(message["reasoning_content"])?.length ?? 0)
   }
-  return Result.succeed({
-    characters: total + characters(body["tools"]) + characters(body["functions"]) + characters(body["response_format"]),
-    images
-  })
+  measured.characters += characters(body["tools"]) + characters(body["functions"]) + characters(body["response_format"])
+  return Result.succeed(measured)
 }
 
-/** Types and ranges of what is passed on, so that a mistake is told here and costs no provider call. */
-const checkPlain = (body: Json.JsonObject): Read<void> => {
-  const within = (param: string, least: number, most: number) => {
-    const value = body[param]
-    return value === undefined || value === null || (typeof value === "number" && value >= least && value <= most)
-  }
-  if (!within("temperature", 0, 2)) return outOfRange("temperature", "a number from 0 to 2")
-  if (!within("top_p", 0, 1)) return outOfRange("top_p", "a number from 0 to 1")
-  if (!within("presence_penalty", -2, 2)) return outOfRange("presence_penalty", "a number from -2 to 2")
-  if (!within("frequency_penalty", -2, 2)) return outOfRange("frequency_penalty", "a number from -2 to 2")
-  for (const param of ["stream", "logprobs", "parallel_tool_calls"]) {
+const isWithin = (value: Json.Json | undefined, least: number, most: number): boolean =>
+  value === undefined || value === null || (typeof value === "number" && value >= least && value <= most)
+
+const switches = ["stream", "logprobs", "parallel_tool_calls"]
+const objects = ["response_format", "stream_options"]
+
+/** Types and ranges of what is passed on, so that a mistake is told here and costs no provider call; null when there is none. */
+const faultOf = (body: Json.JsonObject): Read<never> | null => {
+  if (!isWithin(body["temperature"], 0, 2)) return outOfRange("temperature", "a number from 0 to 2")
+  if (!isWithin(body["top_p"], 0, 1)) return outOfRange("top_p", "a number from 0 to 1")
+  if (!isWithin(body["presence_penalty"], -2, 2)) return outOfRange("presence_penalty", "a number from -2 to 2")
+  if (!isWithin(body["frequency_penalty"], -2, 2)) return outOfRange("frequency_penalty", "a number from -2 to 2")
+  for (const param of switches) {
     const value = body[param]
     if (value !== undefined && value !== null && typeof value !== "boolean") return refuse(`\`${param}\` must be true or false.`, param)
   }
-  const stop = body["stop"] ?? []
-  if (typeof stop !== "string" && !(Json.isArray(stop) && stop.every((item) => typeof item === "string"))) {
+  const stop = body["stop"] ?? null
+  if (stop !== null && typeof stop !== "string" && !(Json.isArray(stop) && stop.every((item) => typeof item === "string"))) {
     return refuse("`stop` must be a string or an array of strings.", "stop")
   }
   const tools = body["tools"]
   if (tools !== undefined && tools !== null && !Json.isArray(tools)) return refuse("`tools` must be an array.", "tools")
-  for (const param of ["response_format", "stream_options"]) {
+  for (const param of objects) {
     const value = body[param]
     if (value !== undefined && value !== null && !Json.isObject(value)) return refuse(`\`${param}\` must be an object.`, param)
   }
-  return Result.succeed(undefined)
+  return null
 }
 
+const MOST = Number.MAX_SAFE_INTEGER
+
 /** @category decoding @since 0.1.0 */
-export const decodeRequest = (body: Json.JsonObject): Read<InferenceRequest> =>
-  Result.gen(function* () {
-    const { fallbackModels, model } = yield* readModels(body)
-    const prompt = yield* readMessages(body)
-    yield* checkPlain(body)
-    const most = Number.MAX_SAFE_INTEGER
-    const maxTokens = (yield* readCount(body, "max_completion_tokens", most)) ?? (yield* readCount(body, "max_tokens", most))
-    const options = body["stream_options"]
-    return {
-      protocol: "openai-chat" as const,
-      operation: "chat" as const,
-      body,
-      conversation: once(() => toConversation(body)),
-      dropUnsupported: body["drop_params"] === true,
-      model,
-      fallbackModels,
-      preference: yield* readPreference(body["provider"]),
-      stream: body["stream"] === true,
-      includeUsage: Json.isObject(options) && options["include_usage"] === true,
-      maxTokens,
-      choices: (yield* readCount(body, "n", 128)) ?? 1,
-      promptCharacters: prompt.characters,
-      promptImages: prompt.images
-    }
+export const decodeRequest = (body: Json.JsonObject): Read<InferenceRequest> => {
+  const models = readModels(body)
+  if (Result.isFailure(models)) return Result.fail(models.failure)
+  const prompt = readMessages(body)
+  if (Result.isFailure(prompt)) return Result.fail(prompt.failure)
+  const fault = faultOf(body)
+  if (fault !== null) return fault
+  const completionTokens = readCount(body, "max_completion_tokens", MOST)
+  if (Result.isFailure(completionTokens)) return Result.fail(completionTokens.failure)
+  const maxTokens = completionTokens.success === null ? readCount(body, "max_tokens", MOST) : completionTokens
+  if (Result.isFailure(maxTokens)) return Result.fail(maxTokens.failure)
+  const preference = readPreference(body["provider"])
+  if (Result.isFailure(preference)) return Result.fail(preference.failure)
+  const choices = readCount(body, "n", 128)
+  if (Result.isFailure(choices)) return Result.fail(choices.failure)
+  const options = body["stream_options"]
+  return Result.succeed({
+    protocol: "openai-chat",
+    operation: "chat",
+    body,
+    conversation: once(() => toConversation(body)),
+    dropUnsupported: body["drop_params"] === true,
+    model: models.success.model,
+    fallbackModels: models.success.fallbackModels,
+    preference: preference.success,
+    stream: body["stream"] === true,
+    includeUsage: Json.isObject(options) && options["include_usage"] === true,
+    maxTokens: maxTokens.success,
+    choices: choices.success ?? 1,
+    promptCharacters: prompt.success.characters,
+    promptImages: prompt.success.images
   })
+}

@@ -4,13 +4,13 @@
  *
  * @since 0.1.0
  */
-import { Effect, type Result } from "effect"
+import type { Effect, Result } from "effect"
 import type { HttpServerRequest, HttpServerResponse } from "effect/http"
 import type { InferenceEvent, InferenceRequest } from "../../schemas/Inference.ts"
 import type { JsonObject } from "../../schemas/Json.ts"
 import type { Usage } from "../../schemas/Usage.ts"
 import type { ApiError } from "./ApiError.ts"
-import { readJsonObject } from "./RequestBody.ts"
+import { readJson } from "./RequestBody.ts"
 
 /** What an answer says of itself besides its content. @category models @since 0.1.0 */
 export interface AnswerFacts {
@@ -61,4 +61,4 @@ export const COMMENT = ": keep-alive\n\n"
 export const fromJson =
   (decode: (body: JsonObject) => Result.Result<InferenceRequest, ApiError>): ProtocolEdge["read"] =>
   (http) =>
-    Effect.flatMap(readJsonObject(http), (body) => Effect.fromResult(decode(body)))
+    readJson(http, decode)

@@ -3,7 +3,7 @@
  *
  * @since 0.1.0
  */
-import { Context, Effect } from "effect"
+import { Context, Effect, Result } from "effect"
 import type { HttpServerRequest } from "effect/http"
 import * as Json from "../../schemas/Json.ts"
 import * as ApiError from "./ApiError.ts"
@@ -29,6 +29,7 @@ const BACKSLASH = 0x5c
 
 /** Whether brackets nest deeper than `limit`, strings left aside. Looks before the parser does, so depth costs no stack. @category predicates @since 0.1.0 */
 export const isDeeperThan = (text: string, limit: number): boolean => {
+  if (text.length <= limit) return false
   let depth = 0
   for (let i = 0; i < text.length; i++) {
     const code = text.charCodeAt(i)
@@ -65,43 +66,62 @@ const decodeText = (bytes: Uint8Array): string | null => {
 
 const contentTypes = ["application/json", "text/json"]
 
-const refuseContentType = (request: HttpServerRequest.HttpServerRequest): ApiError.ApiError | null => {
-  const encoding = request.headers["content-encoding"]?.trim().toLowerCase() ?? ""
+const refuseContentType = (headers: HttpServerRequest.HttpServerRequest["headers"]): ApiError.ApiError | null => {
+  const { "content-encoding": coding, "content-type": typed } = headers
+  if (coding === undefined && typed === "application/json") return null
+  const encoding = coding?.trim().toLowerCase() ?? ""
   if (encoding !== "" && encoding !== "identity") {
     return ApiError.make(415, "unsupported_media_type", `The body must be sent as it is, not in the encoding ${encoding.slice(0, 100)}.`)
   }
-  const type = request.headers["content-type"]?.split(";")[0]?.trim().toLowerCase()
+  const type = typed?.split(";")[0]?.trim().toLowerCase()
   return type === undefined || type === "" || contentTypes.includes(type) || type.endsWith("+json")
     ? null
     : ApiError.make(415, "unsupported_media_type", `The content type must be application/json, not ${type.slice(0, 100)}.`)
 }
 
+/** Reads a body within its size, and makes something of its text. */
+const readAs = <A>(
+  request: HttpServerRequest.HttpServerRequest,
+  make: (text: string, bounds: BodyBounds) => Result.Result<A, ApiError.ApiError>
+): Effect.Effect<A, ApiError.ApiError> =>
+  Effect.withFiber((fiber) => {
+    const bounds = fiber.getRef(BodyBounds)
+    const declared = request.headers["content-length"]
+    if (declared !== undefined && Number(declared) > bounds.maxBytes) return Effect.fail(tooLarge(bounds))
+    return Effect.matchEffect(fiber.getRef(BodyBytes)(request, bounds.maxBytes), {
+      onFailure: (error) => Effect.fail(fromFailure(error, bounds)),
+      onSuccess: (bytes) => {
+        const text = decodeText(bytes)
+        return text === null ? Effect.fail(notUtf8) : Effect.fromResult(make(text, bounds))
+      }
+    })
+  })
+
+const refuseJson = (message: string): ApiError.ApiError => ApiError.invalid(message, null, "INVALID_JSON")
+const notUtf8 = refuseJson("The body is not valid UTF-8.")
+const empty = refuseJson("The body is empty; a JSON object is needed.")
+const notJson = refuseJson("The body is not valid JSON.")
+const notAnObject = refuseJson("The JSON body must be an object.")
+
 /** The text of a body, within its size and in valid UTF-8. @category readers @since 0.1.0 */
-export const readText = Effect.fnUntraced(function* (
-  request: HttpServerRequest.HttpServerRequest
-): Effect.fn.Return<string, ApiError.ApiError> {
-  const bounds = yield* BodyBounds
-  const declared = Number(request.headers["content-length"] ?? 0)
-  if (declared > bounds.maxBytes) return yield* Effect.fail(tooLarge(bounds))
-  const read = yield* BodyBytes
-  const bytes = yield* Effect.mapError(read(request, bounds.maxBytes), (error) => fromFailure(error, bounds))
-  const text = decodeText(bytes)
-  return text === null ? yield* Effect.fail(ApiError.invalid("The body is not valid UTF-8.", null, "INVALID_JSON")) : text
-})
+export const readText = (request: HttpServerRequest.HttpServerRequest): Effect.Effect<string, ApiError.ApiError> =>
+  readAs(request, (text) => Result.succeed(text))
+
+/** What `decode` makes of the JSON object in the body. @category readers @since 0.1.0 */
+export const readJson = <A>(
+  request: HttpServerRequest.HttpServerRequest,
+  decode: (body: Json.JsonObject) => Result.Result<A, ApiError.ApiError>
+): Effect.Effect<A, ApiError.ApiError> => {
+  const refused = refuseContentType(request.headers)
+  if (refused !== null) return Effect.fail(refused)
+  return readAs(request, (text, { maxDepth }) => {
+    if (isDeeperThan(text, maxDepth)) return Result.fail(refuseJson(`The JSON body nests deeper than ${maxDepth} levels.`))
+    const value = Json.parse(text)
+    if (value === undefined) return Result.fail(text.trim() === "" ? empty : notJson)
+    return Json.isObject(value) ? decode(value) : Result.fail(notAnObject)
+  })
+}
 
 /** A JSON object out of the body. @category readers @since 0.1.0 */
-export const readJsonObject = Effect.fnUntraced(function* (
-  request: HttpServerRequest.HttpServerRequest
-): Effect.fn.Return<Json.JsonObject, ApiError.ApiError> {
-  const refused = refuseContentType(request)
-  if (refused !== null) return yield* Effect.fail(refused)
-  const text = yield* readText(request)
-  const { maxDepth } = yield* BodyBounds
-  if (text.trim() === "") return yield* Effect.fail(ApiError.invalid("The body is empty; a JSON object is needed.", null, "INVALID_JSON"))
-  if (isDeeperThan(text, maxDepth)) {
-    return yield* Effect.fail(ApiError.invalid(`The JSON body nests deeper than ${maxDepth} levels.`, null, "INVALID_JSON"))
-  }
-  const value = Json.parse(text)
-  if (value === undefined) return yield* Effect.fail(ApiError.invalid("The body is not valid JSON.", null, "INVALID_JSON"))
-  return Json.isObject(value) ? value : yield* Effect.fail(ApiError.invalid("The JSON body must be an object.", null, "INVALID_JSON"))
-})
+export const readJsonObject = (request: HttpServerRequest.HttpServerRequest): Effect.Effect<Json.JsonObject, ApiError.ApiError> =>
+  readJson(request, (body) => Result.succeed(body))

@@ -18,10 +18,13 @@ export const refuse = (message: string, param: string, code = "INVALID_PARAMETER
 /** @category constructors @since 0.1.0 */
 export const outOfRange = (param: string, takes: string) => refuse(`\`${param}\` must be ${takes}.`, param, "PARAMETER_OUT_OF_RANGE")
 
+/** What was left out. */
+const absent = Result.succeed(null)
+
 /** A whole number from 1 on; null when it was left out. @category decoding @since 0.1.0 */
 export const readCount = (body: Json.JsonObject, param: string, most: number): Read<number | null> => {
   const value = body[param]
-  if (value === undefined || value === null) return Result.succeed(null)
+  if (value === undefined || value === null) return absent
   return typeof value === "number" && Number.isSafeInteger(value) && value >= 1 && value <= most
     ? Result.succeed(value)
     : outOfRange(param, `a whole number from 1 to ${most}`)
@@ -39,7 +42,7 @@ const sorts = ["price", "latency", "throughput"] as const
 
 /** The `provider` field. @category decoding @since 0.1.0 */
 export const readPreference = (value: Json.Json | undefined): Read<ProviderPreference | null> => {
-  if (value === undefined || value === null) return Result.succeed(null)
+  if (value === undefined || value === null) return absent
   if (typeof value === "string") return Result.succeed({ order: [value], only: [], allowFallbacks: true })
   if (!Json.isObject(value))
     return refuse("`provider` must be a slug, or an object with `order`, `only`, `allow_fallbacks` and `sort`.", "provider")
@@ -59,10 +62,11 @@ export const readPreference = (value: Json.Json | undefined): Read<ProviderPrefe
 }
 
 const MAX_FALLBACK_MODELS = 10
+const NONE: ReadonlyArray<string> = []
 
 /** The model asked for, and its fallbacks. @category decoding @since 0.1.0 */
 export const readModels = (body: Json.JsonObject): Read<{ readonly model: string; readonly fallbackModels: ReadonlyArray<string> }> => {
-  const models = body["models"] ?? []
+  const models = body["models"] ?? NONE
   if (!isStrings(models) || models.length > MAX_FALLBACK_MODELS || models.includes("")) {
     return refuse(`\`models\` must be an array of at most ${MAX_FALLBACK_MODELS} model names.`, "models")
   }
@@ -70,7 +74,7 @@ export const readModels = (body: Json.JsonObject): Read<{ readonly model: string
   if (model === undefined || model === "") return refuse("`model` is missing.", "model", "MISSING_REQUIRED_FIELD")
   if (typeof model !== "string") return refuse("`model` must be a string.", "model")
   if (model.length > 256) return refuse("`model` is too long.", "model", "INVALID_MODEL_FORMAT")
-  return Result.succeed({ model, fallbackModels: models.filter((name) => name !== model) })
+  return Result.succeed({ model, fallbackModels: models.length === 0 ? NONE : models.filter((name) => name !== model) })
 }
 
 /** A value that is worked out when it is first asked for. @category constructors @since 0.1.0 */
