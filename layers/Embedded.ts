@@ -10,6 +10,7 @@ import { SecureRandom } from "effect/crypto"
 import { CounterStore } from "../src/limits/CounterStore.ts"
 import { BreakerStore } from "../src/providers/BreakerStore.ts"
 import { Broadcast } from "../src/replicas/Broadcast.ts"
+import * as Cluster from "./Cluster.ts"
 import * as DirectoryLock from "./DirectoryLock.ts"
 import * as ElapsedTime from "./ElapsedTime.ts"
 import * as FileJournals from "./FileJournals.ts"
@@ -43,6 +44,7 @@ export const administration = (settings: Settings, secrets: Secrets.Secrets) =>
 /** @category layers @since 0.1.0 */
 export const services = (settings: Settings, secrets: Secrets.Secrets) =>
   House.services(settings, secrets, ledgerOf(settings)).pipe(
+    Layer.provideMerge(Cluster.layerAlone),
     Layer.provideMerge(database(settings)),
     Layer.provideMerge(Layer.mergeAll(CounterStore.layerMemory({ size: COUNTERS }), BreakerStore.layerMemory, Broadcast.layerMemory))
   )

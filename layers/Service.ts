@@ -10,6 +10,7 @@ import { SecureRandom } from "effect/crypto"
 import { CounterStore } from "../src/limits/CounterStore.ts"
 import { BreakerStore } from "../src/providers/BreakerStore.ts"
 import { Broadcast } from "../src/replicas/Broadcast.ts"
+import * as Cluster from "./Cluster.ts"
 import * as DirectoryLock from "./DirectoryLock.ts"
 import * as ElapsedTime from "./ElapsedTime.ts"
 import * as FileJournals from "./FileJournals.ts"
@@ -25,7 +26,7 @@ import type { Settings } from "./Settings.ts"
 
 const COUNTERS = 100_000
 
-/** Connections to the database that all workers together should do with, and the least and the most that each has. */
+/** Connections to the database that all workers together should do with, and the least and the most that each has; and one that its part of the work is held by. */
 const CONNECTIONS = { all: 40, least: 4, most: 10 }
 
 const connectionsOf = ({ workers }: Settings) =>
@@ -54,7 +55,8 @@ export const services = (settings: Settings, secrets: Secrets.Secrets, databaseU
   const breakers = settings.redisUrl === null ? BreakerStore.layerMemory : RedisBreakers.layer(settings.redisUrl)
   const store = settings.redisUrl === null ? Layer.empty : RedisStore.layer(settings.redisUrl)
   return House.services(settings, secrets, ledgerOf(settings)).pipe(
-    Layer.provideMerge(Postgres.layer({ url: databaseUrl, maxConnections: connectionsOf(settings) })),
+    Layer.provideMerge(Cluster.layer),
+    Layer.provideMerge(Postgres.layer({ url: databaseUrl, maxConnections: connectionsOf(settings) + 1 })),
     Layer.provideMerge(Layer.mergeAll(counters, breakers, broadcastOf(settings), store))
   )
 }

@@ -5,13 +5,14 @@
  *
  * @since 0.1.0
  */
-import { Clock, Context, Effect, Layer, Metric, Schedule, Semaphore, Stream } from "effect"
+import { Clock, Context, Effect, Layer, Metric, Semaphore, Stream } from "effect"
 import { SecureRandom } from "effect/crypto"
 import type { ProviderDefinition } from "../../schemas/Provider.ts"
 import { ProviderRegistry, type RegisteredProvider, urlOf } from "../providers/ProviderRegistry.ts"
 import { headersFor } from "../providers/protocols/HttpProtocol.ts"
 import { Transport } from "../providers/Transport.ts"
 import { Broadcast } from "../replicas/Broadcast.ts"
+import { Singletons } from "../replicas/Singletons.ts"
 import { Catalog } from "./Catalog.ts"
 import type { CatalogData } from "./CatalogData.ts"
 import { merge } from "./CatalogMerge.ts"
@@ -127,6 +128,7 @@ const make = Effect.fnUntraced(function* (options: CatalogSyncOptions) {
   const catalog = yield* Catalog
   const lists = yield* ProviderLists
   const broadcast = yield* Broadcast
+  const { register } = yield* Singletons
   const holder = yield* (yield* SecureRandom.SecureRandom).uuidV7()
   const shipped = options.shipped()
 
@@ -216,7 +218,8 @@ const make = Effect.fnUntraced(function* (options: CatalogSyncOptions) {
   })
   if (options.everyMs > 0) {
     const round = Effect.catchCause(sync(listing, options.everyMs), (cause) => Effect.logError("Reading the lists of models failed", cause))
-    yield* Effect.forkScoped(Effect.delay(Effect.repeat(round, Schedule.spaced(Math.min(options.everyMs, AGAIN))), options.firstAfterMs))
+    const rounds = Effect.andThen(round, Effect.sleep(Math.min(options.everyMs, AGAIN)))
+    yield* register("catalog lists", Effect.andThen(Effect.sleep(options.firstAfterMs), Effect.forever(rounds)))
   }
   return CatalogSync.of({ run: (providers) => sync(providers, 0), listing })
 })

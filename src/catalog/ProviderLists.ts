@@ -28,7 +28,7 @@ const ABSENCES = 3
 /** Rows of one statement. */
 const BATCH = 250
 /** Seconds that reading a list may take before another process may try. */
-const LEASE = 180
+const LEASE = 90
 
 /** @category services @since 0.1.0 */
 export class ProviderLists extends Context.Service<

@@ -12,6 +12,7 @@ import type { SqlClient } from "effect/sql"
 import { messageOf } from "../database/Failures.ts"
 import type { Fernet } from "../identity/Fernet.ts"
 import { Ledger } from "../ledger/Ledger.ts"
+import * as Singletons from "../replicas/Singletons.ts"
 import { type Attempted, type DeliveryBook, type DueDelivery, make as makeBook, type TakenEndpoint } from "./DeliveryBook.ts"
 import { WebhookSender } from "./WebhookSender.ts"
 
@@ -42,6 +43,7 @@ const TURN = 20
 const LOOK_EVERY = 1_000
 /** How long what was told is kept, and how much of it goes at once. */
 const KEEP_DAYS = 30
+const FORGET_EVERY = 3_600_000
 const FORGET_AT_ONCE = 500
 
 const PAUSES = [1_000, 5_000, 30_000, 300_000, 1_800_000]
@@ -147,9 +149,7 @@ const make = Effect.fnUntraced(function* (
       })
     )
   )
-  yield* Effect.forkScoped(
-    Effect.forever(Effect.andThen(Effect.sleep("1 hour"), Effect.catch(forget, told("Events could not be forgotten"))))
-  )
+  yield* Singletons.every("old events", FORGET_EVERY, Effect.catch(forget, told("Events could not be forgotten")))
   return WebhookDispatcher.of({ wake: wake.open })
 })
 

@@ -5,6 +5,7 @@
  */
 import { Clock, Context, Effect, Latch, Layer, Semaphore } from "effect"
 import type { HealthState } from "../../schemas/Health.ts"
+import * as Singletons from "../replicas/Singletons.ts"
 import { isTrouble, type Outcome, Outcomes } from "../usage/Outcomes.ts"
 import { HealthBoard, type Observation } from "./HealthBoard.ts"
 import { HealthBook, type HealthBookError, type ModelReport } from "./HealthBook.ts"
@@ -188,6 +189,6 @@ const make = Effect.fnUntraced(function* (refreshMs: number) {
   })
   yield* every(pause, flush)
   yield* every(Effect.sleep(refreshMs), refresh)
-  yield* every(Effect.sleep(SWEEP_EVERY), sweep)
+  yield* Singletons.every("old health", SWEEP_EVERY, quiet(sweep))
   return HealthReporter.of({ flush, refresh })
 })

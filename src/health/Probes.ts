@@ -6,13 +6,14 @@
  *
  * @since 0.1.0
  */
-import { Clock, Context, Effect, Layer, Metric, Schedule } from "effect"
+import { Clock, Context, Effect, Layer, Metric } from "effect"
 import type { Candidate } from "../../schemas/Model.ts"
 import { Catalog } from "../catalog/Catalog.ts"
 import { Breakers } from "../providers/Breakers.ts"
 import { ProviderAdapters } from "../providers/ProviderAdapters.ts"
 import { ProviderRegistry } from "../providers/ProviderRegistry.ts"
 import { Transport } from "../providers/Transport.ts"
+import * as Singletons from "../replicas/Singletons.ts"
 import { HealthBoard } from "./HealthBoard.ts"
 import type { HealthBookError } from "./HealthBook.ts"
 import { type Place, ProbeBook, type Watched } from "./ProbeBook.ts"
@@ -163,7 +164,7 @@ const make = Effect.fnUntraced(function* (options: ProbesOptions) {
 
   if (options.everyMs !== null) {
     const quiet = Effect.catchCause(round, (cause) => Effect.logWarning("Models could not be probed", cause))
-    yield* Effect.forkScoped(Effect.repeat(Effect.delay(quiet, options.everyMs), Schedule.forever))
+    yield* Singletons.every("probes", options.everyMs, quiet)
   }
   return Probes.of({ round, now: onDemand })
 })

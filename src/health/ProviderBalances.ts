@@ -9,6 +9,7 @@ import { messageOf } from "../database/Failures.ts"
 import { ProviderRegistry, type RegisteredProvider } from "../providers/ProviderRegistry.ts"
 import { headersFor } from "../providers/protocols/HttpProtocol.ts"
 import { Transport } from "../providers/Transport.ts"
+import { Singletons } from "../replicas/Singletons.ts"
 import { LowCredit } from "../routing/LowCredit.ts"
 import { readBalance } from "./BalanceForms.ts"
 import { HealthBookError, iso } from "./HealthBook.ts"
@@ -61,7 +62,7 @@ const INFO = 50
 /** How long a balance that cannot be read again is believed. */
 const BELIEVED = 3_600_000
 const PATIENCE = 30_000
-const LEASE = 120_000
+const LEASE = 60_000
 const REFRESH_EVERY = 60_000
 const MAX_BYTES = 65_536
 
@@ -171,9 +172,15 @@ const make = Effect.fnUntraced(function* (options: ProviderBalancesOptions) {
   }).pipe(Effect.mapError(failure))
 
   if (telling.length > 0 && options.everyMs > 0) {
-    const quiet = Effect.catch(poll, ({ message }) => Effect.logWarning(`Balances at providers could not be looked at: ${message}`))
-    const look = Effect.andThen(quiet, Effect.sleep(Math.min(REFRESH_EVERY, options.everyMs)))
-    yield* Effect.forkScoped(Effect.andThen(Effect.sleep(options.firstAfterMs), Effect.forever(look)))
+    const quiet = (effect: Effect.Effect<void, HealthBookError>) =>
+      Effect.catch(effect, ({ message }) => Effect.logWarning(`Balances at providers could not be looked at: ${message}`))
+    const pause = Effect.sleep(Math.min(REFRESH_EVERY, options.everyMs))
+    const later = (effect: Effect.Effect<void, HealthBookError>) =>
+      Effect.andThen(Effect.sleep(options.firstAfterMs), Effect.forever(Effect.andThen(quiet(effect), pause)))
+    const { register } = yield* Singletons
+    yield* register("balances", later(poll))
+    // What the others find is learned by all.
+    yield* Effect.forkScoped(later(Effect.mapError(refresh, failure)))
   }
   const levelNow = ({ checkedAt, usd }: (typeof known)[number]): BalanceLevel | null =>
     usd === null || clock.currentTimeMillisUnsafe() - checkedAt >= BELIEVED ? null : levelOf(usd)

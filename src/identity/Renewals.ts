@@ -11,6 +11,7 @@ import type { AccountId } from "../../schemas/Account.ts"
 import { PlanId, plans } from "../../schemas/Plan.ts"
 import { messageOf } from "../database/Failures.ts"
 import { Ledger } from "../ledger/Ledger.ts"
+import { Singletons } from "../replicas/Singletons.ts"
 
 /** The moment so many months after another (epoch milliseconds, UTC), at most on that month's last day. @category calendar @since 0.1.0 */
 export const monthsAfter = (since: number, months: number): number => {
@@ -45,7 +46,8 @@ export class Renewals extends Context.Service<
       const pass = Effect.catch(renewals.renewDue, (error) =>
         Effect.logWarning(`Allowances could not be renewed: ${messageOf(error).slice(0, 300)}`)
       )
-      yield* Effect.forkScoped(Effect.forever(Effect.andThen(pass, Effect.sleep("1 minute"))))
+      const { register } = yield* Singletons
+      yield* register("allowances", Effect.forever(Effect.andThen(pass, Effect.sleep("1 minute"))))
       return renewals
     })
   )

@@ -9,6 +9,7 @@ import { Base64Url } from "effect/encoding"
 import { SqlClient } from "effect/sql"
 import type { AccountId } from "../../schemas/Account.ts"
 import { messageOf } from "../database/Failures.ts"
+import * as Singletons from "../replicas/Singletons.ts"
 import { type AccountsError, fromDatabase } from "./AccountsError.ts"
 import { AuthCache } from "./AuthCache.ts"
 import { KeyHasher } from "./KeyHasher.ts"
@@ -43,6 +44,7 @@ export const isSessionToken = (text: string): boolean => /^gws_[A-Za-z0-9_-]{43}
 
 const DAY = 86_400_000
 const LIFE = 7 * DAY
+const SWEEP_EVERY = 3_600_000
 /** Sessions that one user may have at a time; the oldest make room. */
 const AT_ONCE = 50
 
@@ -74,7 +76,7 @@ const make = Effect.gen(function* () {
     const now = new Date(yield* Clock.currentTimeMillis).toISOString()
     yield* sql`DELETE FROM sessions WHERE expires_at < ${now}::text::timestamptz`
   }).pipe(Effect.catch((error) => Effect.logWarning(`Expired sessions could not be removed: ${messageOf(error).slice(0, 300)}`)))
-  yield* Effect.forkScoped(Effect.forever(Effect.andThen(Effect.sleep("1 hour"), sweep)))
+  yield* Singletons.every("ended sessions", SWEEP_EVERY, sweep)
 
   return Sessions.of({ begin, end })
 })

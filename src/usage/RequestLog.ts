@@ -7,6 +7,7 @@ import { Clock, Context, Effect, Latch, Layer, Metric, Schema, Semaphore } from 
 import { SqlClient, type Statement } from "effect/sql"
 import type { AccountId } from "../../schemas/Account.ts"
 import { isDataError, messageOf } from "../database/Failures.ts"
+import * as Singletons from "../replicas/Singletons.ts"
 import { idAt, make as makeBook, type RequestBook, type RequestRecord } from "./RequestBook.ts"
 import { type RequestRow, StoredRequest, storedColumns, toRow } from "./RequestRow.ts"
 
@@ -58,7 +59,7 @@ export class RequestLog extends Context.Service<
         const book = yield* makeBook
         const sql = yield* SqlClient.SqlClient
         const queue = yield* makeQueue(book)
-        yield* Effect.forkScoped(Effect.forever(Effect.andThen(Effect.sleep(FORGET_EVERY), forgetOld(book, options.retentionDays))))
+        yield* Singletons.every("old request rows", FORGET_EVERY, forgetOld(book, options.retentionDays))
         return RequestLog.of({ ...queue, ...reads(sql, queue.flush) })
       })
     )

@@ -49,12 +49,12 @@ const standsOn: Readonly<Record<string, ReadonlyArray<string>>> = {
   "src/billing": ["src/database", "src/identity", "src/ledger"],
   "src/catalog": ["src/database", "src/providers", "src/replicas", "src/routing"],
   "src/database": ["src/billing", "src/catalog", "src/events", "src/health", "src/identity", "src/ledger", "src/usage"],
-  "src/events": ["src/database", "src/identity", "src/ledger", "src/limits", "src/usage"],
-  "src/health": ["src/catalog", "src/database", "src/providers", "src/routing", "src/usage"],
+  "src/events": ["src/database", "src/identity", "src/ledger", "src/limits", "src/replicas", "src/usage"],
+  "src/health": ["src/catalog", "src/database", "src/providers", "src/replicas", "src/routing", "src/usage"],
   "src/identity": ["src/database", "src/ledger", "src/replicas"],
   "src/ledger": ["src/database"],
   "src/providers": ["src/actors", "src/replicas", "src/streams", "src/telemetry"],
-  "src/usage": ["src/database", "src/ledger", "src/providers", "src/routing", "src/telemetry"]
+  "src/usage": ["src/database", "src/ledger", "src/providers", "src/replicas", "src/routing", "src/telemetry"]
 }
 
 describe("the rules of the house", () => {
