@@ -9,7 +9,7 @@
  */
 import { randomUUID } from "node:crypto"
 import { hostname } from "node:os"
-import { Effect, Layer, Option, References } from "effect"
+import { Effect, Layer, Metric, Option, References } from "effect"
 import {
   MessageStorage,
   RunnerAddress,
@@ -40,9 +40,23 @@ const config = Effect.sync(() =>
   })
 )
 
+const running = Metric.gauge("sluice_singletons", {
+  description: "Work that one process does for all replicas, by its name: 1 where this process does it"
+})
+
+/** Says that it runs here as long as it does. */
+const counted = <R>(name: string, run: Effect.Effect<void, never, R>) => {
+  const here = Metric.withAttributes(running, { name })
+  return Effect.acquireUseRelease(
+    Metric.update(here, 1),
+    () => run,
+    () => Metric.update(here, 0)
+  )
+}
+
 const singletons = Layer.effect(
   Singletons,
-  Effect.map(Sharding.Sharding, (sharding) => ({ register: (name, run) => sharding.registerSingleton(name, run) }))
+  Effect.map(Sharding.Sharding, (sharding) => ({ register: (name, run) => sharding.registerSingleton(name, counted(name, run)) }))
 )
 
 /** What it warns of while the database is away is said by others already. */

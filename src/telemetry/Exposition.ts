@@ -42,6 +42,8 @@ const customary: ReadonlySet<string> = new Set([
 ])
 
 const PREFIX = "sluice_"
+/** Families of libraries, which say nothing of what they mean. */
+const FOREIGN = "effect_"
 
 const nameOf = (line: string): string => /^(?:# (?:HELP|TYPE) )?([A-Za-z_:][\w:]*)/.exec(line)?.[1] ?? ""
 
@@ -52,8 +54,9 @@ export const withCustomaryNames = (text: string): string => {
   let family = ""
   for (const line of text.split("\n")) {
     if (line === "") continue
-    own.push(line)
     if (line.startsWith("# ")) family = nameOf(line)
+    if (family.startsWith(FOREIGN)) continue
+    own.push(line)
     if (!family.startsWith(PREFIX) || !customary.has(family.slice(PREFIX.length))) continue
     also.push(line.replace(PREFIX, ""))
   }

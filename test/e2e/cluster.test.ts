@@ -69,6 +69,8 @@ describe("work that is done once", () => {
       const third = await start()
       await other.server.stop()
       assert.strictEqual(await worker([third], 20_000), third)
+      const metrics = await (await fetch(`${third.server.url}/metrics`)).text()
+      for (const name of ["allowances", "catalog lists", "old request rows"]) assert.include(metrics, `sluice_singletons{name="${name}"} 1`)
       const alive = await runSql(database, "SELECT address FROM cluster_runners WHERE last_heartbeat > now() - interval '12 seconds'")
       assert.lengthOf(alive, 1)
     } finally {
