@@ -3,7 +3,7 @@
  *
  * @since 0.1.0
  */
-import { Cause, Context, Effect, Layer, Option, Scope, Tracer } from "effect"
+import { Cause, Clock, Context, Effect, Layer, Scope, Tracer } from "effect"
 import { SecureRandom } from "effect/crypto"
 import { HttpRouter, HttpServerError, HttpServerRequest, HttpServerResponse } from "effect/http"
 import { HttpApiBuilder, HttpApiError, HttpApiScalar } from "effect/http-api"
@@ -26,6 +26,7 @@ import * as OperationsRoutes from "./OperationsRoutes.ts"
 import * as OperatorRoutes from "./OperatorRoutes.ts"
 import * as PlanRoutes from "./PlanRoutes.ts"
 import { clientRequestId, type RequestIds, TrustedProxies } from "./RequestContext.ts"
+import { RANDOM_BYTES, RequestNames } from "./RequestNames.ts"
 import * as RequestWatch from "./RequestWatch.ts"
 import * as RouteTemplates from "./RouteTemplates.ts"
 import * as StatusRoutes from "./StatusRoutes.ts"
@@ -94,17 +95,65 @@ const zeroCharacter = ApiError.invalid("The address of the request holds a zero 
 
 /**
  * Runs a handler over what the server was built with, the few things of one request laid over it: that costs less than to merge
- * what a route was built with into the context of each request.
+ * what a route was built with into the context of each request. As the router has it, whoever leaves before there is an answer
+ * ends the request.
  */
 const overBuilt =
   (built: Context.Context<IpGate>) =>
   (handler: InferenceRoutes.InferenceHandler, request: HttpServerRequest.HttpServerRequest, ids: RequestIds) =>
-    // As the router has it: whoever leaves before there is an answer ends the request.
     Effect.updateContext(Effect.interruptible(handler(request)), (input: Context.Context<Scope.Scope>) => {
       const over = RequestWatch.named(Context.add(built, Scope.Scope, Context.get(input, Scope.Scope)), ids)
-      const span = Context.getOption(input, Tracer.ParentSpan)
-      return Option.isSome(span) ? Context.add(over, Tracer.ParentSpan, span.value) : over
+      const span = Context.getOrUndefined(input, Tracer.ParentSpan)
+      return span === undefined ? over : Context.add(over, Tracer.ParentSpan, span)
     })
+
+/** The name of a request that its caller knows it by. */
+const shownOf = ({ clientId, id }: RequestIds): string => clientId ?? id
+
+/** The names of a request, with what every answer says of them. */
+const idsOf = (request: HttpServerRequest.HttpServerRequest, id: string): RequestIds => {
+  const clientId = clientRequestId(request)
+  const shown = clientId ?? id
+  const names = isAnthropic(request) ? { [SHOWN]: shown, [OWN]: id, "request-id": shown } : { [SHOWN]: shown, [OWN]: id }
+  const cors = Cors.headersFor(request)
+  return { id, clientId, headers: cors === null ? names : { ...names, ...cors } }
+}
+
+const SHOWN = "x-request-id"
+const OWN = "x-sluice-request-id"
+
+type Answer<E, R> = Effect.Effect<HttpServerResponse.HttpServerResponse, E, R>
+
+/** Answers to what nobody has answered. */
+const refusals = (lifecycle: Lifecycle["Service"], identity: Identity["Service"], gate: Context.Context<IpGate | AuditLog>) => {
+  const templates = RouteTemplates.make()
+  /** Counts a visitor by address; whatever else a route does is done after. */
+  const counted = <E, R>(request: HttpServerRequest.HttpServerRequest, ids: RequestIds, answer: Answer<E, R>) =>
+    Effect.matchEffect(Effect.provideContext(visitor(identity, request), gate), {
+      onFailure: (error) => Effect.succeed(refuse(request, error, shownOf(ids))),
+      onSuccess: () => answer
+    })
+  /** Another method, or nothing at all, would have been found there. */
+  const unrouted = (request: HttpServerRequest.HttpServerRequest, error: ApiError.ApiError, id: string) => {
+    const allowed = RouteTemplates.methodsOf(templates, pathOf(request))
+    if (allowed.length === 0) return refuse(request, error, id)
+    return HttpServerResponse.setHeader(refuse(request, notAllowed(request, allowed), id), "allow", allowed.join(", "))
+  }
+  /** An answer of the usual shape to whatever went wrong. */
+  const refusal = <E>(request: HttpServerRequest.HttpServerRequest, ids: RequestIds, cause: Cause.Cause<E>) => {
+    const shown = shownOf(ids)
+    const error = fromCause(request, cause) ?? (lifecycle.state() === "stopped" ? ApiError.stopping : null)
+    if (error === null) return Effect.failCause(cause)
+    if (error.code === "ENDPOINT_NOT_FOUND") {
+      const nowhere = Effect.succeed(unrouted(request, error, shown))
+      return isOpen(request.url) ? nowhere : counted(request, ids, nowhere)
+    }
+    const response = Effect.succeed(refuse(request, error, shown))
+    if (error !== ApiError.internal) return response
+    return Effect.andThen(RequestWatch.annotate(Effect.logError("A request failed by a defect", cause), ids), response)
+  }
+  return { counted, refusal }
+}
 
 /**
  * Wraps an app in what every answer has: `x-request-id`, `x-sluice-request-id`, and an error of the usual shape for
@@ -113,79 +162,61 @@ const overBuilt =
  * @category middleware
  * @since 0.1.0
  */
-export const wrap = <E, R>(app: Effect.Effect<HttpServerResponse.HttpServerResponse, E, R>) =>
+export const wrap = <E, R>(app: Answer<E, R>) =>
   Effect.gen(function* () {
     const random = yield* SecureRandom.SecureRandom
+    const clock = yield* Clock.Clock
     const lifecycle = yield* Lifecycle
-    const identity = yield* Identity
     const inference = InferenceRoutes.byUrl(yield* InferenceRoutes.InferenceHandlers)
     const gate = Context.make(IpGate, yield* IpGate).pipe(
       Context.add(TrustedProxies, yield* TrustedProxies),
       Context.add(AuditLog, yield* AuditLog)
     )
-    /** Counts a visitor by address; whatever else a route does is done after. */
-    const counted = <E1, R1>(
-      request: HttpServerRequest.HttpServerRequest,
-      id: string,
-      answer: Effect.Effect<HttpServerResponse.HttpServerResponse, E1, R1>
-    ) =>
-      Effect.matchEffect(Effect.provideContext(visitor(identity, request), gate), {
-        onFailure: (error) => Effect.succeed(refuse(request, error, id)),
-        onSuccess: () => answer
-      })
+    const { counted, refusal } = refusals(lifecycle, yield* Identity, gate)
     const direct = overBuilt(Context.merge(yield* Effect.context<never>(), gate))
     const routed = (
       request: HttpServerRequest.HttpServerRequest,
-      ids: RequestIds,
-      shownId: string
-    ): Effect.Effect<HttpServerResponse.HttpServerResponse, E, Exclude<R, IpGate | AuditLog> | Scope.Scope> => {
+      ids: RequestIds
+    ): Answer<E, Exclude<R, IpGate | AuditLog> | Scope.Scope> => {
       if (Cors.isPreflight(request)) return Effect.succeed(Cors.preflight(request))
       const handler = request.method === "POST" ? inference.get(request.url) : undefined
-      // As the router does it for the others: a caller who leaves ends what is done for him.
-      if (handler !== undefined) return Effect.interruptible(direct(handler, request, ids))
+      if (handler !== undefined) return direct(handler, request, ids)
       // No id, name or cursor holds a zero character, and the database takes none.
-      if (request.url.includes("%00")) return counted(request, shownId, Effect.succeed(refuse(request, zeroCharacter, shownId)))
-      return Effect.provideContext(isOpen(request.url) ? counted(request, shownId, app) : app, RequestWatch.named(gate, ids))
-    }
-    const templates = RouteTemplates.make()
-    /** Another method, or nothing at all, would have been found there. */
-    const unrouted = (request: HttpServerRequest.HttpServerRequest, error: ApiError.ApiError, id: string) => {
-      const allowed = RouteTemplates.methodsOf(templates, pathOf(request))
-      if (allowed.length === 0) return refuse(request, error, id)
-      return HttpServerResponse.setHeader(refuse(request, notAllowed(request, allowed), id), "allow", allowed.join(", "))
+      if (request.url.includes("%00")) return counted(request, ids, Effect.succeed(refuse(request, zeroCharacter, shownOf(ids))))
+      return Effect.provideContext(isOpen(request.url) ? counted(request, ids, app) : app, RequestWatch.named(gate, ids))
     }
     const watch = yield* RequestWatch.make
-    return Effect.gen(function* () {
-      const request = yield* HttpServerRequest.HttpServerRequest
-      const id = yield* random.uuidV7()
-      const clientId = clientRequestId(request)
-      const shownId = clientId ?? id
-      const watched = watch(request, { id, clientId })
-      yield* Scope.addFinalizer(yield* Effect.scope, watched.leave)
-      if (watched.trace !== null) yield* watched.trace
-      const answer =
-        lifecycle.state() === "stopped" && !request.url.startsWith("/health")
-          ? HttpServerResponse.setHeader(refuse(request, ApiError.stopping, shownId), "connection", "close")
-          : yield* Effect.catchCause(routed(request, { id, clientId }, shownId), (cause) => {
-              const error = fromCause(request, cause) ?? (lifecycle.state() === "stopped" ? ApiError.stopping : null)
-              if (error === null) return Effect.failCause(cause)
-              if (error.code === "ENDPOINT_NOT_FOUND") {
-                const nowhere = unrouted(request, error, shownId)
-                return isOpen(request.url) ? Effect.succeed(nowhere) : counted(request, shownId, Effect.succeed(nowhere))
-              }
-              const response = refuse(request, error, shownId)
-              return error === ApiError.internal
-                ? Effect.as(RequestWatch.annotate(Effect.logError("A request failed by a defect", cause), { id, clientId }), response)
-                : Effect.succeed(response)
-            })
-      watched.status = answer.status
-      const ids = { "x-request-id": shownId, "x-sluice-request-id": id }
-      return HttpServerResponse.setHeaders(answer, {
-        ...ids,
-        ...(isAnthropic(request) ? { "request-id": shownId } : {}),
-        ...Cors.headersFor(request)
-      })
-    })
+    const answer = (request: HttpServerRequest.HttpServerRequest, scope: Scope.Scope, now: number, id: string) => {
+      const ids = idsOf(request, id)
+      const watched = watch(request, ids, now)
+      const finish = (answered: HttpServerResponse.HttpServerResponse) => {
+        watched.status = answered.status
+        return Effect.succeed(answered.headers[OWN] === id ? answered : HttpServerResponse.setHeaders(answered, ids.headers))
+      }
+      const isLate = lifecycle.state() === "stopped" && !request.url.startsWith("/health")
+      const finished = isLate
+        ? finish(HttpServerResponse.setHeader(refuse(request, ApiError.stopping, shownOf(ids)), "connection", "close"))
+        : Effect.matchCauseEffect(routed(request, ids), {
+            onSuccess: finish,
+            onFailure: (cause) => Effect.flatMap(refusal(request, ids, cause), finish)
+          })
+      const left = Scope.addFinalizerExit(scope, watched.leave)
+      return Effect.flatMap(watched.trace === null ? left : Effect.andThen(left, watched.trace), () => finished)
+    }
+    const names = new RequestNames()
+    const begin: Answer<E, Exclude<R, IpGate | AuditLog> | Scope.Scope | HttpServerRequest.HttpServerRequest> = Effect.contextWith(
+      (context: Context.Context<HttpServerRequest.HttpServerRequest | Scope.Scope>) => {
+        const now = clock.currentTimeMillisUnsafe()
+        const id = names.next(now)
+        if (id !== null)
+          return answer(Context.get(context, HttpServerRequest.HttpServerRequest), Context.get(context, Scope.Scope), now, id)
+        return Effect.flatMap(random.randomBytes(RANDOM_BYTES), (bytes) => {
+          names.fill(bytes)
+          return begin
+        })
+      }
+    )
+    return begin
   })
 
 /** The whole app as one effect, for `HttpServer.serve` or a web handler. @category constructors @since 0.1.0 */

@@ -33,8 +33,6 @@ const METHODS = "GET, POST, PUT, PATCH, DELETE"
 /** Seconds for which a browser need not ask again. */
 const MAX_AGE = "7200"
 
-const NONE: Readonly<Record<string, string>> = {}
-
 const open: Readonly<Record<string, string>> = { "access-control-allow-origin": "*", "access-control-expose-headers": exposed }
 
 const isForOperators = (url: string): boolean => url.startsWith("/admin")
@@ -62,6 +60,6 @@ export const preflight = (request: HttpServerRequest.HttpServerRequest): HttpSer
   })
 }
 
-/** What an answer to a script says; nothing where no browser asked. @category accessors @since 0.1.0 */
-export const headersFor = (request: HttpServerRequest.HttpServerRequest): Readonly<Record<string, string>> =>
-  request.headers["origin"] === undefined || isForOperators(request.url) ? NONE : open
+/** What an answer to a script says; null where no browser asked. @category accessors @since 0.1.0 */
+export const headersFor = (request: HttpServerRequest.HttpServerRequest): Readonly<Record<string, string>> | null =>
+  request.headers["origin"] === undefined || isForOperators(request.url) ? null : open

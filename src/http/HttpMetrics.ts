@@ -67,11 +67,15 @@ class Route {
   leave(status: number, ms: number): void {
     this.inProgress.modifyUnsafe(-1, this.context)
     if (this.isInference) this.series.active.modifyUnsafe(-1, this.context)
-    const ended = Series.obtain(this.byStatus, status, () =>
-      this.series.requests(this.method, this.endpoint, String(status), `${Math.floor(status / 100)}xx`)
-    )
+    const ended = this.byStatus.get(status) ?? this.endedWith(status)
     ended.updateUnsafe(1, this.context)
     this.duration.updateUnsafe(ms / 1_000, this.context)
+  }
+
+  private endedWith(status: number): Metric.Counter<number> {
+    const fresh = this.series.requests(this.method, this.endpoint, String(status), `${Math.floor(status / 100)}xx`)
+    this.byStatus.set(status, fresh)
+    return fresh
   }
 }
 
@@ -85,15 +89,14 @@ export const make: Effect.Effect<(method: string, url: string) => Route> = Effec
   series.active.updateUnsafe(0, context)
   const templateOf = RouteTemplates.make()
   const known = new Map<string, Map<string, Route>>()
-  return (asked, url) => {
+  const find = (asked: string, url: string): Route => {
     const query = url.indexOf("?")
     const path = query === -1 ? url : url.slice(0, query)
     const method = methods.has(asked) ? asked : "other"
     const routes = Series.obtain(known, method, () => new Map<string, Route>())
-    // A path without parameters is its own template.
-    const direct = routes.get(path)
-    if (direct !== undefined) return direct
     const endpoint = templateOf(method, path)
     return Series.obtain(routes, endpoint, () => new Route(series, context, method, endpoint))
   }
+  // A path without parameters is its own template.
+  return (method, url) => known.get(method)?.get(url) ?? find(method, url)
 })

@@ -12,10 +12,14 @@ import type { Origin } from "../identity/Identity.ts"
 export interface RequestIds {
   readonly id: string
   readonly clientId: string | null
+  /** What every answer says of them, and to a script of itself; whoever writes it into an answer's headers spares a copy of them. */
+  readonly headers: Readonly<Record<string, string>>
 }
 
 /** @category references @since 0.1.0 */
-export const RequestIds = Context.Reference<RequestIds>("sluice/http/RequestIds", { defaultValue: () => ({ id: "", clientId: null }) })
+export const RequestIds = Context.Reference<RequestIds>("sluice/http/RequestIds", {
+  defaultValue: () => ({ id: "", clientId: null, headers: {} })
+})
 
 /** How many proxies in front of the server are believed; 0 believes none. @category references @since 0.1.0 */
 export const TrustedProxies = Context.Reference<number>("sluice/http/TrustedProxies", { defaultValue: () => 0 })

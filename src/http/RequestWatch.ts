@@ -16,13 +16,13 @@ export interface Watched {
   /** The status of the answer, as soon as it is known. */
   status: number
   /** To be run when the request's Scope closes. */
-  readonly leave: Effect.Effect<void>
+  readonly leave: () => Effect.Effect<void>
   /** Names the request on its span; null where nobody traces. */
   readonly trace: Effect.Effect<void> | null
 }
 
-/** @category models @since 0.1.0 */
-export type RequestWatch = (request: HttpServerRequest.HttpServerRequest, ids: RequestIds) => Watched
+/** Enters a request that has come at `now`, in epoch milliseconds. @category models @since 0.1.0 */
+export type RequestWatch = (request: HttpServerRequest.HttpServerRequest, ids: RequestIds, now: number) => Watched
 
 const namesOf = ({ clientId, id }: RequestIds): Record<string, string> =>
   clientId === null ? { request_id: id } : { request_id: id, client_request_id: clientId }
@@ -35,6 +35,23 @@ export const named = <R>(context: Context.Context<R>, ids: RequestIds): Context.
 export const annotate = <A, E, R>(effect: Effect.Effect<A, E, R>, ids: RequestIds): Effect.Effect<A, E, R> =>
   Effect.annotateLogs(effect, namesOf(ids))
 
+/** What is known of one that was entered. */
+interface Entered extends Watched {
+  span: Tracer.Span | null
+}
+
+const trace = (ids: RequestIds, route: HttpMetrics.Route, note: (span: Tracer.Span) => void): Effect.Effect<void> =>
+  Effect.matchEffect(Effect.currentSpan, {
+    onFailure: () => Effect.void,
+    onSuccess: (span) =>
+      Effect.sync(() => {
+        note(span)
+        span.attribute("http.route", route.endpoint)
+        span.attribute("sluice.request_id", ids.id)
+        if (ids.clientId !== null) span.attribute("sluice.client_request_id", ids.clientId)
+      })
+  })
+
 /** @category constructors @since 0.1.0 */
 export const make: Effect.Effect<RequestWatch> = Effect.gen(function* () {
   const routeOf = yield* HttpMetrics.make
@@ -42,32 +59,26 @@ export const make: Effect.Effect<RequestWatch> = Effect.gen(function* () {
   const isTraced = (yield* Effect.tracer) !== Tracer.nativeTracer
   const tellsEach = LogLevel.isLessThanOrEqualTo(yield* References.MinimumLogLevel, "Debug")
 
-  return (request, ids) => {
+  /** What is written of each at the level that asks for it. */
+  const told = (request: HttpServerRequest.HttpServerRequest, ids: RequestIds, route: HttpMetrics.Route, watched: Entered, ms: number) => {
+    const facts = { method: request.method, route: route.endpoint, status: watched.status, duration_ms: ms }
+    const line = annotate(Effect.annotateLogs(Effect.logDebug("A request was answered"), facts), ids)
+    return watched.span === null ? line : Effect.withParentSpan(line, watched.span)
+  }
+
+  return (request, ids, now) => {
     const route = routeOf(request.method, request.url)
-    const startedAt = clock.currentTimeMillisUnsafe()
-    let span: Tracer.Span | null = null
-    const told = (ms: number) => {
-      const facts = { method: request.method, route: route.endpoint, status: watched.status, duration_ms: ms }
-      const line = annotate(Effect.annotateLogs(Effect.logDebug("A request was answered"), facts), ids)
-      return span === null ? line : Effect.withParentSpan(line, span)
-    }
-    const watched: Watched = {
+    const watched: Entered = {
       status: CLIENT_CLOSED_REQUEST,
-      leave: Effect.suspend(() => {
-        const ms = clock.currentTimeMillisUnsafe() - startedAt
+      span: null,
+      leave: () => {
+        const ms = clock.currentTimeMillisUnsafe() - now
         route.leave(watched.status, ms)
-        return tellsEach ? told(ms) : Effect.void
-      }),
+        return tellsEach ? told(request, ids, route, watched, ms) : Effect.void
+      },
       trace: isTraced
-        ? Effect.matchEffect(Effect.currentSpan, {
-            onFailure: () => Effect.void,
-            onSuccess: (current) =>
-              Effect.sync(() => {
-                span = current
-                current.attribute("http.route", route.endpoint)
-                current.attribute("sluice.request_id", ids.id)
-                if (ids.clientId !== null) current.attribute("sluice.client_request_id", ids.clientId)
-              })
+        ? trace(ids, route, (span) => {
+            watched.span = span
           })
         : null
     }
