@@ -22,6 +22,7 @@ export interface Watched extends Place {
   /** By a request or a probe of any replica. */
   readonly seenAt: number | null
   readonly probedAt: number | null
+  /** It has an incident, or its latest call failed. */
   readonly isInTrouble: boolean
 }
 
@@ -117,7 +118,8 @@ function make(sql: SqlClient.SqlClient): ProbeBook["Service"] {
     watched: read(
       WatchedRows,
       sql`SELECT h.provider, h.model, ${sql.literal(ms("h.seen_at"))} AS "seenAt", ${sql.literal(ms("h.probed_at"))} AS "probedAt",
-          EXISTS (SELECT 1 FROM incidents i WHERE i.provider = h.provider AND i.model = h.model AND i.resolved_at IS NULL) AS "isInTrouble"
+          -- One failure is a suspicion: the next probe comes soon, whoever saw the failure.
+          h.failures > 0 OR EXISTS (SELECT 1 FROM incidents i WHERE i.provider = h.provider AND i.model = h.model AND i.resolved_at IS NULL) AS "isInTrouble"
         FROM model_health h`
     ),
     claim,

@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Redacted } from "effect"
 import { Catalog } from "../../src/catalog/Catalog.ts"
 import { shipped } from "../../src/catalog/CatalogData.ts"
+import { detectProvider } from "../../src/catalog/ProviderDetection.ts"
 import { ProviderRegistry } from "../../src/providers/ProviderRegistry.ts"
 import { definitions } from "../../src/providers/RegistryData.ts"
 
@@ -53,6 +54,34 @@ describe("model resolution", () => {
       assert.strictEqual(cloudflare?.provider, "cloudflare-workers-ai")
       const [groq] = yield* candidates("groq/llama-3.3-70b-versatile")
       assert.strictEqual(groq?.provider, "groq")
+      const [vertex] = yield* candidates("google/gemini-2.5-flash")
+      assert.strictEqual(vertex?.provider, "google-vertex")
+      const [free] = yield* candidates("meta-llama/llama-3.3-70b-instruct:free")
+      assert.strictEqual(free?.provider, "openrouter")
+      for (const [name, provider] of [
+        ["openai/gpt-4o:free", "openrouter"],
+        ["a/b:exacto", "openrouter"],
+        ["a/b/c:extended", "openrouter"],
+        // A variant of a Fireworks name is first of all a variant.
+        ["accounts/fireworks/models/x:free", "openrouter"],
+        ["accounts/fireworks/models/x", "fireworks"],
+        ["accounts/other/models/x", null],
+        ["@cf/meta/llama-3", "cloudflare-workers-ai"],
+        ["projects/p/locations/l/publishers/google/models/gemini-2.5-pro", "google-vertex"],
+        ["@google/models/gemini-2.5-pro", "google-vertex"],
+        ["@google/other", "openrouter"],
+        ["gemini-3-flash-preview", "google-vertex"],
+        ["gemini-2.0-flash", "google-vertex"],
+        ["gemini-1.0-pro", "google-vertex"],
+        ["gemini-pro", null],
+        ["google/gemini-2.5-pro", "google-vertex"],
+        ["google/gemma-3-27b-it", null],
+        ["@anybody/model", "openrouter"],
+        ["openai/gpt-4o", null],
+        ["plain", null]
+      ] as const) {
+        assert.strictEqual(detectProvider(name), provider, name)
+      }
     }).pipe(Effect.provide(layer))
   )
 

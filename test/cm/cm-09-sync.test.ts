@@ -7,6 +7,7 @@ import { Digest, SecureRandom } from "effect/crypto"
 import { SqlClient } from "effect/sql"
 import { inject } from "vitest"
 import * as Postgres from "../../layers/Postgres.ts"
+import * as UndiciTransport from "../../layers/UndiciTransport.ts"
 import { ProviderConnection } from "../../schemas/Provider.ts"
 import { Catalog } from "../../src/catalog/Catalog.ts"
 import { shipped } from "../../src/catalog/CatalogData.ts"
@@ -20,6 +21,7 @@ import { ProviderRegistry } from "../../src/providers/ProviderRegistry.ts"
 import { Transport, TransportError } from "../../src/providers/Transport.ts"
 import { Broadcast } from "../../src/replicas/Broadcast.ts"
 import { freshDatabase } from "../support/database.ts"
+import { type HubAnswer, startHub } from "../support/hub.ts"
 
 /** What a provider answers when its list is asked for. */
 type Answer = { readonly status?: number; readonly text: string } | "refused" | "silent"
@@ -27,10 +29,18 @@ type Answer = { readonly status?: number; readonly text: string } | "refused" | 
 const list = (...rows: ReadonlyArray<object>): Answer => ({ text: JSON.stringify({ object: "list", data: rows }) })
 const priced = (id: string, more: object = {}) => ({ id, pricing: { prompt: "0.000001", completion: "0.000002" }, ...more })
 
-const world = (options: { readonly everyMs?: number; readonly firstAfterMs?: number } = {}) => {
+interface WorldOptions {
+  readonly everyMs?: number
+  readonly firstAfterMs?: number
+  readonly patienceMs?: number
+  /** A provider that is asked for real. */
+  readonly url?: string
+}
+
+const world = ({ url, ...options }: WorldOptions = {}) => {
   const answers: { next: Answer } = { next: list() }
   const asked: Array<string> = []
-  const transport = Layer.succeed(Transport, {
+  const scripted = Layer.succeed(Transport, {
     send: (request) =>
       Effect.suspend(() => {
         asked.push(request.url)
@@ -42,7 +52,9 @@ const world = (options: { readonly everyMs?: number; readonly firstAfterMs?: num
         return Effect.succeed({ status: next.status ?? 200, headers: {}, body: Stream.succeed(new TextEncoder().encode(next.text)) })
       })
   })
-  const registry = ProviderRegistry.layer(new Map([["openrouter", { apiKey: Redacted.make("key"), baseUrl: "http://lists.test/v1" }]]))
+  const transport = url === undefined ? scripted : UndiciTransport.layer({ firstByteTimeoutMs: 30_000, idleTimeoutMs: 30_000 })
+  const baseUrl = `${url ?? "http://lists.test"}/v1`
+  const registry = ProviderRegistry.layer(new Map([["openrouter", { apiKey: Redacted.make("key"), baseUrl }]]))
   const database = Layer.unwrap(
     Effect.map(
       Effect.promise(() => freshDatabase(inject("databaseUrl"))),
@@ -140,6 +152,55 @@ describe("the catalog and what providers list", () => {
       assert.deepStrictEqual(yield* Effect.provide(served, Layer.fresh(process)), ["test-org/one"])
     }).pipe(Effect.provide(layer), Effect.provide(base))
   })
+
+  it.live(
+    "CM-9.3.2 over a real connection: a list that is huge, endless, trickles, breaks off or is malformed costs bounded time and changes nothing",
+    () => {
+      const hub = Effect.acquireRelease(
+        Effect.promise(() => startHub()),
+        (started) => Effect.promise(() => started.close())
+      )
+      return Effect.gen(function* () {
+        const provider = yield* hub
+        const { layer } = world({ url: provider.url, patienceMs: 1_500 })
+        const put = (answer: HubAnswer) => provider.put("/v1/models", answer)
+        yield* Effect.gen(function* () {
+          put({ json: { data: [priced("test-org/one")] } })
+          assert.deepInclude(yield* sync, { status: "updated", models: 1, added: 1 })
+          const many = Array.from({ length: 20_001 }, (_, i) => ({ id: `test-org/m${i}` }))
+          const troubles: ReadonlyArray<readonly [HubAnswer, string]> = [
+            [{ bytes: 40 * 1_024 * 1_024 }, "more than 33554432 bytes"],
+            [{ bytes: Number.POSITIVE_INFINITY }, "more than 33554432 bytes"],
+            [{ silent: "body" }, "no whole list in time"],
+            [{ trickle: '{"data":[' }, "no whole list in time"],
+            [{ reset: true }, "ProviderConnection"],
+            [{ json: { data: many } }, "not a list of models"],
+            [{ text: `${"[".repeat(200_000)}` }, "not a list of models"],
+            [{ text: '{"data":[{"id":"test-org/two"' }, "not a list of models"],
+            [{ text: "\u0000\uffff" }, "not a list of models"],
+            [{ json: { data: "x".repeat(1_000_000) } }, "not a list of models"],
+            [{ json: { data: [null, 7, [], { id: {} }, { id: "a b" }, { id: "x".repeat(300) }] } }, "no models in the list"],
+            [{ status: 302, location: "http://127.0.0.1:1/" }, "status 302"]
+          ]
+          for (const [answer, error] of troubles) {
+            put(answer)
+            const result = yield* sync
+            assert.strictEqual(result.status, "kept", JSON.stringify(answer).slice(0, 80))
+            // On a slow machine the time may be over before all those bytes have come.
+            assert.include("bytes" in answer ? [error, "no whole list in time"] : [error], result.error)
+            assert.isBelow(result.duration_ms, 10_000)
+            assert.deepStrictEqual(yield* served, ["test-org/one"])
+          }
+          // What can be read among nonsense is taken.
+          put({
+            json: { data: [null, priced("test-org/one"), { id: 7 }, priced("test-org/three", { context_length: "many", created: -1 })] }
+          })
+          assert.deepInclude(yield* sync, { status: "updated", models: 2, added: 1 })
+          assert.deepStrictEqual(yield* served, ["test-org/one", "test-org/three"])
+        }).pipe(Effect.provide(layer))
+      }).pipe(Effect.scoped)
+    }
+  )
 
   it.live("a model that is absent three times is no longer served, and comes back with the list; one that ships stays", () => {
     const { answers, layer } = world()

@@ -2,7 +2,7 @@
  * Probes over simulated days: who is asked how often, what that costs, what it finds out, and that replicas do it once.
  */
 import { assert, describe, it as plain, layer as shared } from "@effect/vitest"
-import { Effect, Fiber, Layer, Redacted, Stream } from "effect"
+import { Clock, Effect, Fiber, Layer, Redacted, Stream } from "effect"
 import { SqlClient } from "effect/sql"
 import { TestClock } from "effect/testing"
 import * as PGlite from "../../layers/PGlite.ts"
@@ -17,10 +17,11 @@ import { ProbeBook } from "../../src/health/ProbeBook.ts"
 import { Probes } from "../../src/health/Probes.ts"
 import { intervalOf, type Tier, tiers, tiersOf } from "../../src/health/ProbeTiers.ts"
 import { Breakers } from "../../src/providers/Breakers.ts"
+import { ProviderAdapters } from "../../src/providers/ProviderAdapters.ts"
 import { ProviderRegistry } from "../../src/providers/ProviderRegistry.ts"
 import { Transport } from "../../src/providers/Transport.ts"
 import { attempt, outcomes, tell } from "../support/outcomes.ts"
-import { answer, fail, model, pricing, scripted, status } from "../support/scripted.ts"
+import { answer, fail, finish, model, pricing, scripted, status, text } from "../support/scripted.ts"
 
 const MINUTE = 60_000
 const HOUR = 60 * MINUTE
@@ -81,6 +82,8 @@ const rare = "org/rare"
 const picture: Partial<Model> = { modality: "text->image" }
 
 interface Options {
+  /** Fails by the time instead of by a script. */
+  readonly isDown?: (model: string, at: number) => boolean
   readonly budget?: bigint
   readonly scripts?: Parameters<typeof scripted>[0]
   readonly more?: ReadonlyArray<Model>
@@ -99,8 +102,23 @@ const database = Layer.mergeAll(HealthBook.layer, ProbeBook.layer).pipe(
   Layer.provideMerge(Migrations.layer.pipe(Layer.provideMerge(PGlite.layer(null))))
 )
 
+/** Answers, or fails, by the time. */
+const byTime = (isDown: (model: string, at: number) => boolean) =>
+  Layer.succeed(ProviderAdapters, {
+    for: () => ({
+      send: (call) =>
+        Effect.flatMap(Clock.currentTimeMillis, (now) =>
+          isDown(call.model.id, now) ? Effect.fail(status("groq", 502)) : Effect.succeed([text("pong"), finish("stop")])
+        ),
+      stream: () => Effect.die("nobody streams a probe"),
+      unsupported: () => null,
+      transformModelId: () => null,
+      mapError: (provider, code) => status(provider, code)
+    })
+  })
+
 /** One replica over the database. */
-const replica = ({ budget = Money.usd("1"), more = [], scripts = {} }: Options = {}) => {
+const replica = ({ budget = Money.usd("1"), isDown, more = [], scripts = {} }: Options = {}) => {
   const adapters = scripted(scripts)
   const listed = [...[...ids, rare].map((id) => model(id, ["groq"])), ...more]
   const probes = Probes.layer({ everyMs: null, dailyBudget: budget }).pipe(
@@ -113,7 +131,7 @@ const replica = ({ budget = Money.usd("1"), more = [], scripts = {} }: Options =
         Layer.provideMerge(ProviderRegistry.layer(new Map(["groq", "together"].map((slug) => [slug, { apiKey: Redacted.make("key") }]))))
       )
     ),
-    Layer.provide([adapters.layer, transport])
+    Layer.provide([isDown === undefined ? adapters.layer : byTime(isDown), transport])
   )
   return { calls: adapters.requests, layer: Layer.fresh(probes) }
 }
@@ -240,6 +258,64 @@ shared(database)("probes", (it) => {
       assert.strictEqual(Date.parse(incident?.resolved_at ?? "") - Date.parse(incident?.opened_at ?? ""), 19 * 5 * MINUTE)
     }).pipe(Effect.provide(layer))
   })
+
+  it.effect(
+    "X-14 a simulated week of outages: each is one incident, found and ended as soon as its tier lets it, and nothing else is",
+    () => {
+      // Hours from the start of the week, and minutes to the first probe and two that confirm it: a critical model, two popular ones, a standard one.
+      const outages = [
+        { model: ids[0] ?? "", from: 26, to: 28, foundWithin: 15 },
+        { model: ids[0] ?? "", from: 50, to: 51, foundWithin: 15 },
+        { model: ids[0] ?? "", from: 100.25, to: 130, foundWithin: 15 },
+        { model: ids[1] ?? "", from: 30, to: 33, foundWithin: 45 },
+        { model: ids[2] ?? "", from: 30.5, to: 36, foundWithin: 45 },
+        { model: ids[2] ?? "", from: 90, to: 92, foundWithin: 45 },
+        { model: ids[10] ?? "", from: 60, to: 70, foundWithin: 255 }
+      ] as const
+      let start = 0
+      const isDown = (id: string, at: number) =>
+        outages.some(({ from, model: other, to }) => other === id && at >= start + from * HOUR && at < start + to * HOUR)
+      const [one, other] = [replica({ budget: Money.usd("1000"), isDown }), replica({ budget: Money.usd("1000"), isDown })]
+      return Effect.gen(function* () {
+        start = yield* begin
+        const replicas = [yield* Layer.build(one.layer), yield* Layer.build(other.layer)]
+        const step = Effect.gen(function* () {
+          yield* (yield* Probes).round
+          yield* (yield* HealthReporter).flush
+        })
+        for (let turn = 0; turn < (7 * DAY) / (5 * MINUTE); turn++) {
+          const at = start + turn * 5 * MINUTE
+          if (at % (12 * HOUR) === 0) yield* use(ids, at)
+          yield* TestClock.setTime(at)
+          const context = replicas[turn % 2]
+          if (context !== undefined) yield* Effect.provideContext(step, context)
+        }
+        const { data } = yield* (yield* HealthBook).incidents({ limit: 100, cursor: null })
+        assert.strictEqual(
+          data.length,
+          outages.length,
+          data
+            .map(
+              (i) =>
+                `${i.model} ${(Date.parse(i.opened_at) - start) / HOUR}-${(Date.parse(i.resolved_at ?? "") - start) / HOUR} ${i.severity} ${i.failures}`
+            )
+            .join("; ")
+        )
+        for (const { foundWithin, from, model: id, to } of outages) {
+          const [begins, ends] = [start + from * HOUR, start + to * HOUR]
+          const mine = data.filter(
+            (incident) => incident.model === id && Date.parse(incident.opened_at) >= begins && Date.parse(incident.opened_at) < ends
+          )
+          assert.lengthOf(mine, 1, `${id} from hour ${from}`)
+          const [incident] = mine
+          assert.isAtMost(Date.parse(incident?.opened_at ?? "") - begins, foundWithin * MINUTE, `${id} found`)
+          assert.deepInclude(incident, { status: "resolved", resolution: "recovered", severity: "critical", provider: "groq" })
+          const late = Date.parse(incident?.resolved_at ?? "") - ends
+          assert.isTrue(late >= 0 && late <= 15 * MINUTE, `${id} ended ${late / MINUTE} minutes after`)
+        }
+      }).pipe(Effect.scoped)
+    }
+  )
 
   it.effect("probes of a day cost no more than the budget, and the next day has its own", () => {
     // Each costs at most 16 tokens of 0.000001 and 10 of 0.000002 USD.

@@ -1,5 +1,6 @@
 /**
- * A Hugging Face Hub of our own: repositories as they are put there, and whatever else a Hub may do.
+ * A Hugging Face Hub of our own: repositories as they are put there, and whatever else a Hub may do. Any other server that
+ * is asked for one JSON at a time misbehaves in the same ways: it is asked by its path.
  */
 import { createServer, type ServerResponse } from "node:http"
 
@@ -10,8 +11,10 @@ export type HubAnswer =
   | { readonly text: string }
   /** Says nothing, or nothing after the head. */
   | { readonly silent: "head" | "body" }
-  /** Goes on and on. */
+  /** So many, as fast as they are taken. */
   | { readonly bytes: number }
+  /** This, and then a space now and then for ever. */
+  | { readonly trickle: string }
   | { readonly reset: true }
 
 export interface FakeHub {
@@ -61,6 +64,11 @@ const give = (response: ServerResponse, answer: HubAnswer): void => {
     return
   }
   response.writeHead(200, type)
+  if ("trickle" in answer) {
+    response.write(answer.trickle)
+    const drip = setInterval(() => response.write(" "), 20)
+    return void response.once("close", () => clearInterval(drip))
+  }
   const piece = Buffer.alloc(65_536, 0x20)
   let left = answer.bytes
   const more = () => {
