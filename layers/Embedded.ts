@@ -30,7 +30,9 @@ const ledgerOf = (settings: Settings) => {
   return {
     incarnation: { host: "embedded", process: name, isGone },
     journals: FileJournals.make(join(settings.dataDir, "journal"), isGone),
-    stopwatch: ElapsedTime.stopwatch
+    stopwatch: ElapsedTime.stopwatch,
+    // A commit of PGlite survives this process, but no power cut: the same as what is written to a file.
+    journalFirstMs: settings.ledgerFlushMs
   }
 }
 

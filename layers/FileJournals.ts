@@ -1,12 +1,15 @@
 /**
- * Journals as files: `{directory}/{book}/{node}@{process}.journal`.
+ * Journals as files: `{directory}/{book}/{node}@{process}.journal`, and `….2.journal` while the first waits for the database to
+ * have all that it keeps: in turns, so that neither grows without bound though at no moment nothing is owed.
  *
  * A record is its length (4 bytes), the CRC-32 of its text (4 bytes) and its text, JSON; a torn tail is cut.
  *
  * @since 0.1.0
  */
-import { mkdir, open, readdir, readFile, rm } from "node:fs/promises"
-import { join } from "node:path"
+import { closeSync, fdatasync, ftruncateSync, mkdirSync, openSync, rmSync, writeSync } from "node:fs"
+import { readdir, readFile, rm } from "node:fs/promises"
+import { dirname, join } from "node:path"
+import { promisify } from "node:util"
 import { crc32 } from "node:zlib"
 import { Deferred, Effect, Schema, Semaphore } from "effect"
 import type { Journal, Journals, LeftJournal } from "../src/ledger/Journal.ts"
@@ -16,11 +19,12 @@ import * as DirectoryLock from "./DirectoryLock.ts"
 const HEAD = 8
 
 const encode = (row: SettleRow): Buffer => {
-  const text = Buffer.from(JSON.stringify(row))
-  const record = Buffer.alloc(HEAD + text.length)
-  record.writeUInt32LE(text.length, 0)
-  record.writeUInt32LE(crc32(text), 4)
-  text.copy(record, HEAD)
+  const text = JSON.stringify(row)
+  const length = Buffer.byteLength(text)
+  const record = Buffer.allocUnsafe(HEAD + length)
+  record.write(text, HEAD)
+  record.writeUInt32LE(length, 0)
+  record.writeUInt32LE(crc32(record.subarray(HEAD)), 4)
   return record
 }
 
@@ -44,26 +48,136 @@ interface Waiting {
   readonly done: Deferred.Deferred<boolean>
 }
 
+/** What one file takes before the other is turned to, as soon as the database has all that is in that. */
+const FILE = 262_144
+
+/** One of a journal's two files: what it keeps is forgotten all at once. */
+class JournalFile {
+  readonly path: string
+  /** Requests in it that the database does not have. */
+  private readonly open = new Set<string>()
+  private file: number | null = null
+  private size = 0
+
+  constructor(path: string) {
+    this.path = path
+  }
+
+  get isFull(): boolean {
+    return this.size >= FILE
+  }
+
+  get isFree(): boolean {
+    return this.open.size === 0
+  }
+
+  get descriptor(): number | null {
+    return this.file
+  }
+
+  /** Writes behind what is kept: where that fails, the next record takes the same place, and none stands behind a torn one. */
+  append(rids: Iterable<string>, bytes: Uint8Array): boolean {
+    try {
+      if (this.file === null) {
+        mkdirSync(dirname(this.path), { recursive: true, mode: 0o700 })
+        this.file = openSync(this.path, "w", 0o600)
+      }
+      if (writeSync(this.file, bytes, 0, bytes.length, this.size) < bytes.length) return false
+    } catch {
+      return false
+    }
+    this.size += bytes.length
+    for (const rid of rids) this.open.add(rid)
+    return true
+  }
+
+  /** The database has a request; whether it was kept here. */
+  written(rid: string): boolean {
+    return this.open.delete(rid)
+  }
+
+  /** Begins anew when nothing in it is needed any more. */
+  clear(): void {
+    if (this.file === null || this.size === 0 || !this.isFree) return
+    try {
+      ftruncateSync(this.file, 0)
+    } catch {
+      // What stays is written over, and whoever reads it finds requests that the database has.
+    }
+    this.size = 0
+  }
+
+  close(): void {
+    if (this.file === null) return
+    closeSync(this.file)
+    if (this.size === 0) rmSync(this.path, { force: true })
+  }
+}
+
+class TwoFiles {
+  private current: JournalFile
+  private other: JournalFile
+  /** Nothing more is tried before the database has taken something: a full disk is not asked again for each request. */
+  private failed = false
+
+  constructor(path: string) {
+    this.current = new JournalFile(`${path}.journal`)
+    this.other = new JournalFile(`${path}.2.journal`)
+  }
+
+  append(rids: Iterable<string>, bytes: Uint8Array): boolean {
+    if (this.failed) return false
+    if (this.current.isFull && this.other.isFree) {
+      this.other.clear()
+      const { current, other } = this
+      this.current = other
+      this.other = current
+    }
+    this.failed = !this.current.append(rids, bytes)
+    return !this.failed
+  }
+
+  written(rids: ReadonlyArray<string>): void {
+    this.failed = false
+    for (const rid of rids) if (!this.other.written(rid)) this.current.written(rid)
+    this.other.clear()
+    this.current.clear()
+  }
+
+  async sync(): Promise<boolean> {
+    try {
+      for (const { descriptor } of [this.current, this.other]) if (descriptor !== null) await datasync(descriptor)
+      return true
+    } catch {
+      return false
+    }
+  }
+
+  close(): void {
+    this.current.close()
+    this.other.close()
+  }
+}
+
+const datasync = promisify(fdatasync)
+
 const openJournal = Effect.fnUntraced(function* (directory: string, node: string) {
-  const path = join(directory, `${node}@${DirectoryLock.currentProcess()}.journal`)
+  const files = new TwoFiles(join(directory, `${node}@${DirectoryLock.currentProcess()}`))
   const turn = Semaphore.makeUnsafe(1)
   const waiting: Array<Waiting> = []
-  let file: Awaited<ReturnType<typeof open>> | null = null
   // What the system said could not be synced may be lost though a later sync succeeds: nothing is promised any more.
   let broken = false
 
-  const write = async (records: ReadonlyArray<Buffer>): Promise<boolean> => {
-    if (broken) return false
-    try {
-      if (file === null) {
-        await mkdir(directory, { recursive: true, mode: 0o700 })
-        file = await open(path, "a", 0o600)
-      }
-      await file.appendFile(Buffer.concat(records))
-      await file.datasync()
-    } catch {
-      broken = true
-    }
+  const write = async (rows: ReadonlyArray<SettleRow>): Promise<boolean> => {
+    if (
+      broken ||
+      !files.append(
+        rows.map(({ rid }) => rid),
+        Buffer.concat(rows.map(encode))
+      )
+    )
+      return false
+    broken = !(await files.sync())
     return !broken
   }
 
@@ -71,10 +185,12 @@ const openJournal = Effect.fnUntraced(function* (directory: string, node: string
   const flush = Effect.suspend(() => {
     const now = waiting.splice(0)
     if (now.length === 0) return Effect.void
-    const written = Effect.promise(() => write(now.flatMap((each) => each.rows.map(encode))))
-    return Effect.map(written, (kept) => {
-      for (const each of now) Deferred.doneUnsafe(each.done, Effect.succeed(kept))
-    })
+    return Effect.map(
+      Effect.promise(() => write(now.flatMap((each) => each.rows))),
+      (kept) => {
+        for (const each of now) Deferred.doneUnsafe(each.done, Effect.succeed(kept))
+      }
+    )
   })
 
   const append: Journal["append"] = (rows) =>
@@ -84,30 +200,34 @@ const openJournal = Effect.fnUntraced(function* (directory: string, node: string
       return Effect.andThen(turn.withPermits(1)(flush), Deferred.await(done))
     })
 
-  const clear = turn.withPermits(1)(
-    Effect.promise(async () => {
-      if (file === null || broken) return
-      await file.truncate(0).catch(() => {
-        broken = true
-      })
-    })
-  )
-  yield* Effect.addFinalizer(() =>
-    Effect.promise(async () => {
-      const empty = file !== null && (await file.stat()).size === 0
-      await file?.close()
-      if (empty) await rm(path, { force: true })
-    }).pipe(Effect.ignoreCause)
-  )
-  return { append, clear } satisfies Journal
+  yield* Effect.addFinalizer(() => Effect.ignoreCause(Effect.sync(() => files.close())))
+  return {
+    append,
+    appendNow: (row) => !broken && files.append([row.rid], encode(row)),
+    written: (rids) => files.written(rids)
+  } satisfies Journal
 })
 
-/** What a process that is gone left; null for one that lives, and for a file that is no journal. */
+/** What a process that is gone left in one file; null for one that lives, and for a file that is no journal. */
 const readLeft = async (directory: string, name: string, isGone: (process: string) => boolean): Promise<LeftJournal | null> => {
-  const [, node, process] = /^(\d+)@(.+)\.journal$/.exec(name) ?? []
+  const [, node, process] = /^(\d+)@(.+?)(?:\.2)?\.journal$/.exec(name) ?? []
   if (node === undefined || process === undefined || !isGone(process)) return null
   const path = join(directory, name)
   return { node, rows: decode(await readFile(path)), remove: Effect.promise(() => rm(path, { force: true })) }
+}
+
+/** The files of one process are one journal: its lease is given back once, after all that it kept. */
+const joined = (files: ReadonlyArray<LeftJournal>): ReadonlyArray<LeftJournal> => {
+  const byNode = new Map<string, LeftJournal>()
+  for (const { node, remove, rows } of files) {
+    const other = byNode.get(node)
+    byNode.set(node, {
+      node,
+      rows: other === undefined ? rows : [...other.rows, ...rows],
+      remove: other === undefined ? remove : Effect.andThen(other.remove, remove)
+    })
+  }
+  return [...byNode.values()]
 }
 
 /** Journals under a directory. @category constructors @since 0.1.0 */
@@ -117,7 +237,7 @@ export const make = (directory: string, isGone: (process: string) => boolean = D
     Effect.tryPromise(async () => {
       const names = await readdir(join(directory, book)).catch(() => [])
       const found = await Promise.all(names.map((name) => readLeft(join(directory, book), name, isGone)))
-      return found.filter((journal) => journal !== null)
+      return joined(found.filter((journal) => journal !== null))
     }).pipe(
       Effect.catch((error) => Effect.as(Effect.logError(`Journals under ${directory} could not be read: ${String(error.cause)}`), []))
     )

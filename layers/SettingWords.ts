@@ -20,7 +20,8 @@ export const settingWords: Readonly<Record<string, string>> = {
   PROVIDER_IDLE_TIMEOUT_MS: "How long a provider may be silent in the middle of an answer",
   BREAKER_FAILURES: "Failures in a row that open a provider's circuit",
   BREAKER_RECOVERY_MS: "How long an open circuit stays closed to requests until one probe",
-  LEDGER_FLUSH_MS: "Longest wait of a settlement for its group commit",
+  LEDGER_FLUSH_MS:
+    "Longest wait of a settlement for its group commit, once the journal has it; 0, and always with a database server: the answer waits for the commit",
   CATALOG_SYNC_INTERVAL_MS: "Between two reads of each provider's list of models; 0 reads them only when asked to",
   HUGGING_FACE_URL: "Where what is told of open models is read: the Hugging Face Hub unless set",
   HUGGING_FACE_SYNC_INTERVAL_MS:

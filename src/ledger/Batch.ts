@@ -3,7 +3,7 @@
  *
  * @since 0.1.0
  */
-import { Deferred } from "effect"
+import type { Deferred } from "effect"
 import type { Lease } from "./Lease.ts"
 import type { BatchPayload, SettleRow } from "./LedgerBook.ts"
 
@@ -25,12 +25,17 @@ export interface PendingSettle {
   readonly row: SettleRow
   /** The part of the cost that this process's lease pays. */
   readonly fromLease: bigint
-  /** Told when it is durable. */
-  readonly done: Deferred.Deferred<void>
+  /** Told when it is durable; null where it was so before anybody could wait. */
+  done: Deferred.Deferred<void> | null
   /** On the committer's clock, in milliseconds. */
   readonly since: number
   /** It was kept elsewhere already, and who waited was told. */
   told: boolean
+  /**
+   * Where it is kept: in the journal from the first, there because the database did not take it in time, nowhere but in memory
+   * though it had to be told, or in the book.
+   */
+  kept: "first" | "late" | "memory" | "book" | null
 }
 
 /** Unchanged until its outcome is known: the number says whether it was applied. @category models @since 0.1.0 */
@@ -46,9 +51,10 @@ export interface Batch {
 export const pending = (input: SettleInput, fromLease: bigint, now: number): PendingSettle => ({
   row: { ...input, cost: String(input.cost), hold: String(input.hold), fromLease: String(fromLease) },
   fromLease,
-  done: Deferred.makeUnsafe<void>(),
+  done: null,
   since: now,
-  told: false
+  told: false,
+  kept: null
 })
 
 /** What the leases give back and ask for, and what is settled, as one batch. @category constructors @since 0.1.0 */

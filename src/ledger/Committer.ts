@@ -4,13 +4,15 @@
  *
  * @since 0.1.0
  */
-import { Clock, Deferred, Effect, Fiber, Latch, Metric, Schedule, type Scope } from "effect"
+import { Clock, Deferred, Effect, Fiber, Metric, Schedule, type Scope } from "effect"
 import { isDataError, messageOf } from "../database/Failures.ts"
 import * as Batch from "./Batch.ts"
 import type { Journal, Journals } from "./Journal.ts"
 import { Keeper, type LedgerStanding } from "./Keeper.ts"
-import { type HoldAnswer, Lease, type Waiter } from "./Lease.ts"
+import type { HoldAnswer, Lease, Waiter } from "./Lease.ts"
+import { Leases } from "./Leases.ts"
 import type { LeaseTotals, LedgerBook } from "./LedgerBook.ts"
+import { Pace } from "./Pace.ts"
 import * as Reclaim from "./Reclaim.ts"
 import * as Stopwatch from "./Stopwatch.ts"
 
@@ -19,6 +21,8 @@ export interface CommitterOptions {
   readonly incarnation: Reclaim.Incarnation
   /** Where ends are kept while the database is away; null keeps them in memory alone. */
   readonly journals?: Journals | null
+  /** Where a database is no safer than a file: how long an end that the journal keeps may wait for its commit. 0: it is waited for. */
+  readonly journalFirstMs?: number
   /** Defaults to the clock's time. */
   readonly stopwatch?: Stopwatch.Stopwatch
   readonly leaseTtlMs?: number
@@ -29,6 +33,8 @@ export interface CommitterOptions {
 }
 
 const BATCH = 256
+/** So many ends are written before their time is up: more would keep the process's other work for too long. */
+const GATHERED = 128
 /** A commit that took longer is sent again; its outcome is not known. */
 const COMMIT_TIMEOUT = 5_000
 const RETRY_PAUSE = 100
@@ -36,7 +42,6 @@ const HEARTBEAT = 5_000
 const LEASE_TTL = 60_000
 const IDLE_RETURN = 2_000
 const SETTLE_WAIT = 1_000
-/** The longest that a request runs. */
 const MAX_REQUEST = 600_000
 const CLOSE_TIMEOUT = 10_000
 const PENDING_MAX = 50_000
@@ -65,19 +70,21 @@ export class Committer {
   private sinceSent: () => number
   private sinceAcknowledged: () => number
   private closing = false
-  private readonly leases = new Map<string, Lease>()
-  /** Leases that the next batch looks at. */
-  private readonly dirty = new Set<Lease>()
+  private readonly leases: Leases
   private readonly queue: Array<Batch.PendingSettle> = []
   /** Settles of the batch under way. */
   private sending: ReadonlyArray<Batch.PendingSettle> = []
   private readonly keeper: Keeper
-  private readonly wake = Latch.makeUnsafe(false)
+  private readonly journalFirst: boolean
+  private readonly pace: Pace
 
   constructor(parts: Parts) {
     this.parts = parts
     this.node = parts.node
+    this.leases = new Leases(parts.options.idleReturnMs ?? IDLE_RETURN)
     this.keeper = new Keeper(parts.journal)
+    this.pace = new Pace(parts.options.journalFirstMs ?? 0)
+    this.journalFirst = (parts.options.journalFirstMs ?? 0) > 0
     this.ttl = parts.options.leaseTtlMs ?? LEASE_TTL
     this.stopwatch = parts.options.stopwatch ?? Stopwatch.ofClock(parts.clock)
     this.sinceSent = this.stopwatch()
@@ -86,17 +93,18 @@ export class Committer {
 
   /** Holds from what is leased, at once; false when it takes a refill. */
   tryHold(account: string, amount: bigint): boolean {
-    const lease = amount === 0n ? this.leaseOf(account) : this.leases.get(account)
+    const now = this.now()
+    const lease = amount === 0n ? this.leases.of(account, now) : this.leases.find(account)
     if (lease === undefined) return false
     if (amount > 0n && (this.closing || !this.inTime() || !lease.tryHold(amount))) return false
-    lease.lastUsed = this.now()
+    lease.lastUsed = now
     return true
   }
 
   /** Waits in the account's line for a refill. */
   wait(account: string, amount: bigint, minimum: bigint): Effect.Effect<HoldAnswer> {
     return Effect.callback((resume) => {
-      const lease = this.leaseOf(account)
+      const lease = this.leases.of(account, this.now())
       if (this.closing || this.queue.length >= PENDING_MAX || lease.waiters.length >= WAITERS_MAX) {
         return resume(Effect.succeed({ _tag: "Unavailable" }))
       }
@@ -104,7 +112,7 @@ export class Committer {
       const tell: Waiter["tell"] = (held) => resume(Effect.succeed(lease.toAnswer(held)))
       const waiter: Waiter = { amount, minimum, refusals: 0, tell }
       lease.waiters.push(waiter)
-      this.ask(lease)
+      this.ask(lease, true)
       return Effect.sync(() => {
         const at = lease.waiters.indexOf(waiter)
         if (at >= 0) lease.waiters.splice(at, 1)
@@ -114,31 +122,35 @@ export class Committer {
 
   /** Ends a hold; what it gives is waited for by `secure`. */
   settle(input: Batch.SettleInput): Batch.PendingSettle {
-    const lease = this.leaseOf(input.account)
+    const now = this.now()
+    const lease = this.leases.of(input.account, now)
     const fromLease = lease.settle(input.hold, input.cost)
-    lease.lastUsed = this.now()
-    const pending = Batch.pending(input, fromLease, this.now())
+    lease.lastUsed = now
+    const pending = Batch.pending(input, fromLease, now)
     this.queue.push(pending)
-    if (this.inTime()) lease.serve(false)
-    this.ask(lease)
+    this.pace.take(1)
+    const kept = this.journalFirst && this.keeper.keepFirst(pending)
+    if (!kept) pending.done = Deferred.makeUnsafe<void>()
+    if (lease.waiters.length > 0 && this.inTime()) lease.serve(false)
+    this.ask(lease, !kept)
     return pending
   }
 
   /** Gives a hold back: nothing was served. */
   release(account: string, amount: bigint): void {
-    const lease = this.leaseOf(account)
+    const lease = this.leases.of(account, this.now())
     lease.held -= amount
-    if (this.inTime()) lease.serve(false)
-    this.ask(lease)
+    if (lease.waiters.length > 0 && this.inTime()) lease.serve(false)
+    this.ask(lease, !this.journalFirst)
   }
 
   heldOf(account: string): bigint {
-    return this.leases.get(account)?.held ?? 0n
+    return this.leases.find(account)?.held ?? 0n
   }
 
   /** By how much what an account spent and holds today passes a cap. */
   beyondCap(account: string, cap: bigint): bigint {
-    return this.leases.get(account)?.beyondCap(cap, this.now()) ?? 0n
+    return this.leases.find(account)?.beyondCap(cap, this.now()) ?? 0n
   }
 
   get standing(): LedgerStanding {
@@ -149,10 +161,15 @@ export class Committer {
     return this.node
   }
 
-  /** Waits until a settlement is durable: in the database, or after a while in the journal. */
+  /** Waits until a settlement is durable: in the database, or in the journal. */
   secure(settled: Batch.PendingSettle): Effect.Effect<void> {
-    return Deferred.await(settled.done)
+    return settled.done === null ? Effect.void : Deferred.await(settled.done)
   }
+
+  /** Waits until the database has what only the journal has now, so that who reads there sees it. */
+  readonly flush: Effect.Effect<void> = Effect.suspend(() =>
+    this.journalFirst ? Effect.asVoid(Effect.timeoutOption(this.pace.flushed, COMMIT_TIMEOUT)) : Effect.void
+  )
 
   /** Looks for ends that the database has not taken in time. One watch for all: a timer each would cost more than the settle. */
   readonly watch: Effect.Effect<void> = Effect.suspend(() =>
@@ -162,26 +179,27 @@ export class Committer {
   /** Commits batch after batch, as long as there is something to commit. */
   readonly run: Effect.Effect<never> = Effect.forever(
     Effect.andThen(
-      Effect.suspend(() => this.wake.await),
+      Effect.suspend(() => this.pace.wait),
       Effect.uninterruptible(Effect.suspend(() => this.turn()))
     )
   )
 
+  /** Sees to it that what nobody waits for is committed in time. */
+  get gather(): Effect.Effect<never> {
+    return this.pace.beat
+  }
+
   /** Looks after what no request does: idle leases, leases of processes that are gone, and that this one is seen to live. */
   readonly beat: Effect.Effect<void> = Effect.suspend(() => {
-    for (const lease of this.leases.values()) {
-      if (lease.amount > 0n && this.isIdle(lease)) this.dirty.add(lease)
-      if (lease.isEmpty) this.leases.delete(lease.account)
-    }
-    this.wake.openUnsafe()
+    this.leases.tidy(this.now())
+    this.pace.now()
     return this.reclaim
   })
 
   readonly reclaim: Effect.Effect<void> = Effect.suspend(() => {
     const { book, bookId, options } = this.parts
+    const { incarnation, journals = null } = options
     const silenceMs = options.reclaimAfterMs ?? this.ttl + 1.1 * MAX_REQUEST + 10_000
-    const journals = options.journals ?? null
-    const { incarnation } = options
     return Effect.timeoutOrElse(Reclaim.reclaim({ book, bookId, journals, incarnation, silenceMs }, this.node), {
       duration: COMMIT_TIMEOUT,
       orElse: () => Effect.logWarning("Leases of other processes could not be looked at in time")
@@ -191,10 +209,10 @@ export class Committer {
   /** Writes everything that is owed, gives every lease back and says that this process is gone. */
   readonly close: Effect.Effect<void> = Effect.suspend(() => {
     this.closing = true
-    this.refuseAll("unavailable")
-    for (const lease of this.leases.values()) this.dirty.add(lease)
+    this.leases.refuseAll("unavailable")
+    this.leases.touchAll()
     const drain: Effect.Effect<void> = Effect.suspend(() =>
-      this.queue.length > 0 || this.dirty.size > 0 ? Effect.andThen(this.turn(), drain) : Effect.void
+      this.queue.length > 0 || this.leases.isDirty ? Effect.andThen(this.turn(), drain) : Effect.void
     )
     return Effect.andThen(drain, Effect.ignore(Effect.suspend(() => this.parts.book.takeOver(this.node, []))))
   }).pipe(
@@ -221,35 +239,25 @@ export class Committer {
     return this.sinceAcknowledged() < 0.9 * this.ttl
   }
 
-  private isIdle(lease: Lease): boolean {
-    return lease.lastUsed <= this.now() - (this.parts.options.idleReturnMs ?? IDLE_RETURN)
-  }
-
-  private leaseOf(account: string): Lease {
-    const known = this.leases.get(account)
-    if (known !== undefined) return known
-    const fresh = new Lease(account, this.now())
-    this.leases.set(account, fresh)
-    return fresh
-  }
-
-  private ask(lease: Lease): void {
-    this.dirty.add(lease)
-    this.wake.openUnsafe()
+  private ask(lease: Lease, isWaitedFor: boolean): void {
+    this.leases.touch(lease)
+    if (isWaitedFor || lease.recall || lease.waiters.length > 0 || this.queue.length >= GATHERED) this.pace.now()
+    else this.pace.soon()
   }
 
   private turn(): Effect.Effect<void> {
-    this.wake.closeUnsafe()
+    this.pace.turn()
     const batch = this.collect()
     if (batch === null) return Effect.void
     return Effect.flatMap(this.send(batch), () => {
-      if (this.queue.length > 0 || this.dirty.size > 0) this.wake.openUnsafe()
+      if (this.queue.length >= GATHERED) this.pace.now()
+      else if (this.queue.length > 0 || this.leases.isDirty) this.journalFirst ? this.pace.soon() : this.pace.now()
       // What another process was asked to give back takes a moment to come.
       const recalling = batch.wants.filter((lease) => lease.recalling)
       const askAgain = (lease: Lease) =>
         Effect.andThen(
           Effect.sleep(RECALL_PAUSE),
-          Effect.sync(() => this.ask(lease))
+          Effect.sync(() => this.ask(lease, true))
         )
       return Effect.forEach(recalling, (lease) => Effect.forkChild(askAgain(lease)), { discard: true })
     })
@@ -257,16 +265,7 @@ export class Committer {
 
   private collect(): Batch.Batch | null {
     const settles = this.queue.splice(0, BATCH)
-    const returns: Array<readonly [Lease, bigint]> = []
-    const wants: Array<Lease> = []
-    // Rows in key order, so that several processes never lock in opposite orders.
-    for (const lease of [...this.dirty].sort((a, b) => (a.account < b.account ? -1 : 1))) {
-      if (lease.waiters.length > 0) wants.push(lease)
-      else if (lease.free > 0n && (lease.direct || lease.recall || this.closing || (lease.held === 0n && this.isIdle(lease)))) {
-        returns.push([lease, lease.free])
-      }
-    }
-    this.dirty.clear()
+    const { returns, wants } = this.leases.collect(this.closing, this.now())
     const due = this.sinceSent() >= (this.parts.options.heartbeatMs ?? HEARTBEAT)
     if (settles.length === 0 && returns.length === 0 && wants.length === 0 && !due) return null
     for (const [lease, amount] of returns) lease.returning += amount
@@ -283,7 +282,7 @@ export class Committer {
           this.sinceAcknowledged = sinceSent
           this.lastBatch = batch.number
           this.acknowledge(batch, totals)
-          return Effect.andThen(Metric.update(batches, 1), this.keeper.written(batch.settles, this.now()))
+          return Metric.update(batches, 1)
         })
       )
     }).pipe(Effect.catch((error) => this.recover(batch, error)))
@@ -300,7 +299,7 @@ export class Committer {
     }
     if (isDataError(error)) return this.isolate(batch, message)
     // What is free in a lease is still granted; who needs more is told that the trouble is ours.
-    this.refuseAll("unavailable")
+    this.leases.refuseAll("unavailable")
     return Effect.logWarning(`A ledger batch will be sent again: ${message.slice(0, 300)}`).pipe(
       Effect.andThen(Effect.sleep(RETRY_PAUSE)),
       Effect.andThen(Effect.suspend(() => this.send(batch)))
@@ -324,7 +323,7 @@ export class Committer {
     }
     return this.keeper
       .setAside(this.parts.book, this.node, settled, reason)
-      .pipe(Effect.andThen(Effect.sync(() => this.acknowledge(batch, []))), Effect.andThen(this.keeper.written(batch.settles, this.now())))
+      .pipe(Effect.andThen(Effect.sync(() => this.acknowledge(batch, []))))
   }
 
   /**
@@ -342,9 +341,11 @@ export class Committer {
       Effect.map((node) => {
         this.node = node
         this.lastBatch = 0
-        // What is held stands on nothing now: `free` is below zero by it, until it ends or is leased anew.
-        for (const lease of this.leases.values()) lease.amount = 0n
-        this.queue.push(...this.keeper.again())
+        this.leases.lose()
+        const again = this.keeper.again()
+        this.queue.push(...again)
+        this.pace.take(again.length)
+        this.pace.now()
       }),
       Effect.orDie
     )
@@ -357,25 +358,24 @@ export class Committer {
   private acknowledge(batch: Batch.Batch, totals: ReadonlyArray<LeaseTotals>): void {
     const now = this.now()
     this.sending = []
-    for (const settled of batch.settles) this.leaseOf(settled.row.account).pending -= settled.fromLease
+    for (const settled of batch.settles) this.leases.of(settled.row.account, now).pending -= settled.fromLease
     for (const [lease, amount] of batch.returns) lease.returning -= amount
-    for (const total of totals) this.leaseOf(total.account).take(total, now)
+    for (const total of totals) this.leases.of(total.account, now).take(total, now)
     const asked = new Set(batch.wants)
     for (const total of totals) {
-      const lease = this.leaseOf(total.account)
+      const lease = this.leases.of(total.account, now)
       // An answer that comes too late (this process was stopped, or slept) grants nothing: others may have the money by now.
       if (!this.inTime()) lease.refuse("unavailable")
       if (asked.delete(lease)) lease.answer(total)
       const restless = lease.waiters.length > 0 ? !lease.recalling : (lease.direct || lease.recall) && lease.free > 0n
-      if (restless) this.dirty.add(lease)
+      if (restless) this.leases.touch(lease)
+      if (lease.waiters.length > 0) this.pace.now()
     }
     // An account that the book does not know has no money.
     for (const lease of asked) lease.refuse("insufficient")
-    for (const settled of batch.settles) Deferred.doneUnsafe(settled.done, Effect.void)
-  }
-
-  private refuseAll(why: "insufficient" | "unavailable"): void {
-    for (const lease of this.leases.values()) lease.refuse(why)
+    this.keeper.written(batch.settles, now)
+    for (const { done } of batch.settles) if (done !== null) Deferred.doneUnsafe(done, Effect.void)
+    this.pace.write(batch.settles.length)
   }
 }
 
@@ -391,6 +391,7 @@ export const make = Effect.fnUntraced(function* (
   const committer = new Committer({ book, bookId, clock, journal, node, options })
   yield* committer.reclaim
   const loop = yield* Effect.forkScoped(committer.run)
+  yield* Effect.forkScoped(committer.gather)
   yield* Effect.forkScoped(Effect.forever(Effect.andThen(Effect.sleep(options.heartbeatMs ?? HEARTBEAT), committer.beat)))
   yield* Effect.forkScoped(Effect.forever(Effect.andThen(Effect.sleep((options.settleWaitMs ?? SETTLE_WAIT) / 4), committer.watch)))
   yield* Effect.addFinalizer(() => Effect.andThen(Fiber.interrupt(loop), committer.close))

@@ -1,5 +1,5 @@
 /**
- * Where ends of requests are kept while the database is away.
+ * Where ends of requests are kept until the database has them.
  *
  * @since 0.1.0
  */
@@ -10,8 +10,10 @@ import type { SettleRow } from "./LedgerBook.ts"
 export interface Journal {
   /** Keeps rows so that they survive this process and this machine's power; false when that cannot be promised. */
   readonly append: (rows: ReadonlyArray<SettleRow>) => Effect.Effect<boolean>
-  /** The database has everything: begin empty. */
-  readonly clear: Effect.Effect<void>
+  /** Keeps a row at once so that it survives this process, though not this machine's power; false when that cannot be promised. */
+  readonly appendNow: (row: SettleRow) => boolean
+  /** The database has the requests of these ids: their room may be used again. */
+  readonly written: (rids: ReadonlyArray<string>) => void
 }
 
 /** What a process that is gone left. @category models @since 0.1.0 */

@@ -43,49 +43,77 @@ export interface LedgerStanding {
 /** @category models @since 0.1.0 */
 export class Keeper {
   private readonly journal: Journal | null
-  /** Requests whose end is in the journal and not yet in the database. */
-  private readonly inJournal = new Set<string>()
-  /** Requests whose end was told though it is kept nowhere. */
-  private readonly nowhere = new Set<string>()
-  /** What was written lately, oldest first. */
-  private readonly recent: Array<{ readonly at: number; readonly settled: PendingSettle }> = []
+  /** Ends that the journal keeps because the database did not take them in time, and those told though nothing keeps them. */
+  private late = 0
+  private nowhere = 0
+  /** Whether the journal has ends that the database does not. */
+  private inUse = false
+  /** What was written lately, oldest first, a batch at a time, and how many ends that are. */
+  private readonly recent: Array<{ readonly at: number; readonly settles: ReadonlyArray<PendingSettle> }> = []
+  private remembered = 0
 
   constructor(journal: Journal | null) {
     this.journal = journal
   }
 
+  /** Keeps an end in the journal at once, so that nobody has to wait for the database; false when it cannot. */
+  keepFirst(settled: PendingSettle): boolean {
+    if (this.journal === null || !this.journal.appendNow(settled.row)) return false
+    settled.told = true
+    settled.kept = "first"
+    this.inUse = true
+    return true
+  }
+
   /** Keeps ends outside of memory. Without that they are told unsecured: our trouble does not keep a caller from the answer. */
   keep(settles: ReadonlyArray<PendingSettle>): Effect.Effect<void> {
     return Effect.suspend(() => {
-      const fresh = settles.filter((settled) => !this.inJournal.has(settled.row.rid))
-      if (fresh.length === 0) return Effect.void
-      if (this.journal === null) return this.tellUnsecured(fresh)
-      for (const settled of fresh) this.inJournal.add(settled.row.rid)
-      return Effect.flatMap(this.journal.append(fresh.map((settled) => settled.row)), (kept) =>
-        kept ? Metric.update(journaled, fresh.length) : this.tellUnsecured(fresh)
-      )
+      const first = settles.filter((settled) => settled.kept === "first")
+      const fresh = settles.filter((settled) => settled.kept === null)
+      this.count(first, "late")
+      const more = fresh.length === 0 ? Effect.void : this.journal === null ? this.tellUnsecured(fresh) : this.append(this.journal, fresh)
+      return first.length === 0 ? more : Effect.andThen(Metric.update(journaled, first.length), more)
+    })
+  }
+
+  private append(journal: Journal, settles: ReadonlyArray<PendingSettle>): Effect.Effect<void> {
+    this.inUse = true
+    this.count(settles, "late")
+    return Effect.flatMap(journal.append(settles.map((settled) => settled.row)), (kept) => {
+      // The database may have taken some of them meanwhile.
+      const written = settles.filter((settled) => settled.kept === "book")
+      if (written.length > 0) journal.written(written.map((settled) => settled.row.rid))
+      return kept ? Metric.update(journaled, settles.length) : this.tellUnsecured(settles)
     })
   }
 
   standing(pending: number, inTime: boolean): LedgerStanding {
-    return { pending, journaled: this.inJournal.size - this.nowhere.size, unsecured: this.nowhere.size, inTime }
+    return { pending, journaled: this.late, unsecured: this.nowhere, inTime }
+  }
+
+  private count(settles: ReadonlyArray<PendingSettle>, kept: PendingSettle["kept"]): void {
+    for (const settled of settles) {
+      if (settled.kept === "late") this.late--
+      if (settled.kept === "memory") this.nowhere--
+      settled.kept = kept
+      if (kept === "late") this.late++
+      if (kept === "memory") this.nowhere++
+    }
   }
 
   private tellUnsecured(settles: ReadonlyArray<PendingSettle>): Effect.Effect<void> {
-    for (const { row } of settles) {
-      this.nowhere.add(row.rid)
-      this.inJournal.add(row.rid)
-    }
+    const fresh = settles.filter((settled) => settled.kept !== "book")
+    this.count(fresh, "memory")
     return Metric.update(unsecured, settles.length)
   }
 
   /** Keeps what has waited since `due`, and tells who waits for it that it is safe. */
   keepLate(waiting: ReadonlyArray<PendingSettle>, due: number): Effect.Effect<void> {
-    const late = waiting.filter((settled) => settled.since <= due && !settled.told)
+    const late = waiting.filter((settled) => settled.since <= due && (settled.kept === "first" || (settled.kept === null && !settled.told)))
     if (late.length === 0) return Effect.void
     for (const settled of late) settled.told = true
     return Effect.map(this.keep(late), () => {
-      for (const settled of late) Deferred.doneUnsafe(settled.done, Effect.void)
+      for (const { done } of late) if (done !== null) Deferred.doneUnsafe(done, Effect.void)
     })
   }
 
@@ -101,21 +129,30 @@ export class Keeper {
   }
 
   /** The database says that it has these. */
-  written(settles: ReadonlyArray<PendingSettle>, now: number): Effect.Effect<void> {
-    for (const settled of settles) this.recent.push({ at: now, settled })
-    let old = Math.max(0, this.recent.length - RESEND_MAX)
-    while (old < this.recent.length && (this.recent[old]?.at ?? now) < now - RESEND_WINDOW) old++
-    if (old > 0) this.recent.splice(0, old)
-    if (this.inJournal.size === 0) return Effect.void
-    for (const settled of settles) {
-      this.inJournal.delete(settled.row.rid)
-      this.nowhere.delete(settled.row.rid)
+  written(settles: ReadonlyArray<PendingSettle>, now: number): void {
+    if (settles.length === 0) return
+    this.recent.push({ at: now, settles })
+    this.remembered += settles.length
+    for (let oldest = this.recent[0]; oldest !== undefined; oldest = this.recent[0]) {
+      if (oldest.at >= now - RESEND_WINDOW && this.remembered <= RESEND_MAX) break
+      this.recent.shift()
+      this.remembered -= oldest.settles.length
     }
-    return this.journal !== null && this.inJournal.size === 0 ? this.journal.clear : Effect.void
+    if (this.inUse) this.journal?.written(settles.map((settled) => settled.row.rid))
+    this.count(settles, "book")
   }
 
   /** What the database may have forgotten, to be settled again on no lease. */
   again(): ReadonlyArray<PendingSettle> {
-    return this.recent.splice(0).map(({ settled }) => ({ ...settled, row: { ...settled.row, fromLease: "0" }, fromLease: 0n, told: true }))
+    this.remembered = 0
+    return this.recent.splice(0).flatMap(({ settles }) =>
+      settles.map((settled) => ({
+        ...settled,
+        row: { ...settled.row, fromLease: "0" },
+        fromLease: 0n,
+        told: true,
+        kept: null
+      }))
+    )
   }
 }

@@ -187,34 +187,38 @@ export const holds = (committer: Committer): Pick<Ledger["Service"], "hold" | "s
   return { hold, settle, release: (held) => Effect.sync(() => committer.release(held.accountId, held.amount)) }
 }
 
+/** Reads and grants come after all that has ended: an end that only the journal has is written first. */
 const make = (
   reads: Effect.Success<typeof LedgerReads.make>,
   committer: Committer
-): Omit<Ledger["Service"], "hold" | "settle" | "release"> => ({
-  open: (accountId) => Effect.asVoid(Effect.mapError(reads.open(accountId), fromDatabase)),
-  grant: (grant) =>
-    Effect.mapError(reads.grant(grant.accountId, grant.kind, grant.allowance, grant.purchased, grant.reference), fromDatabase),
-  renew: (accountId, full, period) => Effect.asVoid(Effect.mapError(reads.renew(accountId, full, period), fromDatabase)),
-  trim: Effect.asVoid(Effect.mapError(reads.trim, fromDatabase)),
-  balance: Effect.fnUntraced(function* (accountId) {
-    const row = yield* Effect.mapError(reads.balance(accountId), fromDatabase)
-    if (row === null) return yield* new LedgerError({ reason: new AccountNotFound({ accountId }) })
-    const held = MoneyValue.make(committer.heldOf(accountId))
-    const available = row.allowance + row.purchased - held
-    return {
-      allowance: MoneyValue.make(row.allowance),
-      purchased: MoneyValue.make(row.purchased),
-      held,
-      available: MoneyValue.make(available > 0n ? available : 0n)
-    }
-  }),
-  entries: Effect.fnUntraced(function* (accountId, page) {
-    const before = page.cursor !== null && /^\d{1,18}$/.test(page.cursor) ? page.cursor : null
-    const rows = yield* Effect.mapError(reads.entries(accountId, page.limit + 1, before), fromDatabase)
-    const data = rows.slice(0, page.limit)
-    return { data, next: rows.length > page.limit ? (data.at(-1)?.id ?? null) : null }
-  }),
-  node: () => committer.nodeNumber,
-  standing: Effect.sync(() => committer.standing),
-  check: Effect.mapError(reads.check, fromDatabase)
-})
+): Omit<Ledger["Service"], "hold" | "settle" | "release"> => {
+  const inOrder = <A>(statement: Effect.Effect<A, unknown>): Effect.Effect<A, LedgerError> =>
+    Effect.andThen(committer.flush, Effect.mapError(statement, fromDatabase))
+  return {
+    open: (accountId) => Effect.asVoid(Effect.mapError(reads.open(accountId), fromDatabase)),
+    grant: (grant) => inOrder(reads.grant(grant.accountId, grant.kind, grant.allowance, grant.purchased, grant.reference)),
+    renew: (accountId, full, period) => Effect.asVoid(inOrder(reads.renew(accountId, full, period))),
+    trim: Effect.asVoid(inOrder(reads.trim)),
+    balance: Effect.fnUntraced(function* (accountId) {
+      const row = yield* inOrder(reads.balance(accountId))
+      if (row === null) return yield* new LedgerError({ reason: new AccountNotFound({ accountId }) })
+      const held = MoneyValue.make(committer.heldOf(accountId))
+      const available = row.allowance + row.purchased - held
+      return {
+        allowance: MoneyValue.make(row.allowance),
+        purchased: MoneyValue.make(row.purchased),
+        held,
+        available: MoneyValue.make(available > 0n ? available : 0n)
+      }
+    }),
+    entries: Effect.fnUntraced(function* (accountId, page) {
+      const before = page.cursor !== null && /^\d{1,18}$/.test(page.cursor) ? page.cursor : null
+      const rows = yield* inOrder(reads.entries(accountId, page.limit + 1, before))
+      const data = rows.slice(0, page.limit)
+      return { data, next: rows.length > page.limit ? (data.at(-1)?.id ?? null) : null }
+    }),
+    node: () => committer.nodeNumber,
+    standing: Effect.sync(() => committer.standing),
+    check: inOrder(reads.check)
+  }
+}

@@ -141,6 +141,40 @@ for (const mode of ["embedded", "service"] as const) {
   })
 }
 
+describe("kill -9 right after an answer in embedded mode", () => {
+  it("loses nothing and charges once, though the commit had not begun", async () => {
+    const mock = await startMockProvider()
+    const directory = temporaryDirectory()
+    try {
+      // The journal alone has the ends: none is committed before the process dies.
+      const settings = settingsOf(mock, { DATA_DIR: directory.path, LEDGER_FLUSH_MS: "1000" })
+      const seen: Seen = { ended: [], started: 0 }
+      let server = await startServer(settings)
+      const customer = await newCustomer(server, { balanceUsd: "1000" })
+      for (let round = 0; round < 3; round++) {
+        for (let at = 0; at <= round; at++) {
+          seen.started++
+          const response = await fetch(`${server.url}/v1/chat/completions`, {
+            method: "POST",
+            headers: { authorization: `Bearer ${customer.key}`, "content-type": "application/json" },
+            body: body(at % 2 === 1)
+          })
+          await response.text()
+          seen.ended.push(response.headers.get("x-sluice-request-id") ?? "")
+        }
+        await server.stop("SIGKILL")
+        server = await startServer(settings)
+        await sound(server, customer, seen)
+      }
+      assert.strictEqual(seen.ended.length, 6)
+      assert.strictEqual(await server.stop(), 0)
+    } finally {
+      await mock.close()
+      directory.remove()
+    }
+  }, 120_000)
+})
+
 describe("a database that dies under load", () => {
   let mock: MockProvider
   let postgres: RunningPostgres

@@ -6,9 +6,11 @@ import { SqlClient } from "effect/sql"
 import * as FileJournals from "../../layers/FileJournals.ts"
 import * as PGlite from "../../layers/PGlite.ts"
 import * as Money from "../../schemas/Money.ts"
+import { none } from "../../schemas/Usage.ts"
 import * as Migrations from "../../src/database/Migrations.ts"
 import { Ledger } from "../../src/ledger/Ledger.ts"
 import type { SettleRow } from "../../src/ledger/LedgerBook.ts"
+import { pricing } from "../support/scripted.ts"
 import { temporaryDirectory } from "../support/server.ts"
 
 const row = (rid: string, more: Partial<SettleRow> = {}): SettleRow => ({
@@ -55,12 +57,42 @@ describe("the journal", () => {
               assert.deepStrictEqual(left?.rows, [row("a"), row("b"), row("c")])
               writeFileSync(join(path, "book", name), whole)
             }
-            yield* journal.clear
+            journal.written(["a", "b"])
+            assert.strictEqual((yield* dead.left("book"))[0]?.rows.length, 3, "all goes at once")
+            journal.written(["c"])
             assert.deepStrictEqual((yield* dead.left("book"))[0]?.rows, [])
           })
         )
         assert.deepStrictEqual(readdirSync(join(path, "book")), [], "an empty journal goes with its process")
       })
+    ))
+
+  it("does not grow though at no moment nothing is owed", () =>
+    inDirectory((path) =>
+      Effect.scoped(
+        Effect.gen(function* () {
+          const journal = yield* FileJournals.make(path).open("book", "7")
+          const size = () => readdirSync(join(path, "book")).reduce((sum, name) => sum + statSync(join(path, "book", name)).size, 0)
+          let most = 0
+          for (let at = 0; at < 10_000; at++) {
+            assert.isTrue(journal.appendNow(row(`r${at}`)))
+            if (at % 100 === 99) {
+              const [left] = at % 1_000 === 999 ? yield* FileJournals.make(path, () => true).left("book") : []
+              if (left !== undefined)
+                assert.includeMembers(
+                  left.rows.map(({ rid }) => rid),
+                  Array.from({ length: 150 }, (_, i) => `r${at - i}`)
+                )
+              // The database has all but the last fifty.
+              journal.written(Array.from({ length: 100 }, (_, i) => `r${at - 50 - i}`))
+              most = Math.max(most, size())
+            }
+          }
+          assert.isBelow(most, 700_000)
+          journal.written(Array.from({ length: 50 }, (_, i) => `r${9_999 - i}`))
+          assert.strictEqual(size(), 0)
+        })
+      )
     ))
 
   it("promises nothing where it cannot write", () =>
@@ -71,8 +103,97 @@ describe("the journal", () => {
           const journal = yield* FileJournals.make(path).open("book", "7")
           assert.isFalse(yield* journal.append([row("a")]))
           assert.isFalse(yield* journal.append([row("b")]))
+          assert.isFalse(journal.appendNow(row("c")))
         })
       )
+    ))
+
+  const charge = { _tag: "Charge" as const, cost: Money.usd("0.25"), model: "org/model", provider: "p", pricing, usage: none }
+  const database = Migrations.layer.pipe(Layer.provideMerge(PGlite.layer(null)))
+  /** One process after another on one database whose commits nobody waits for. */
+  const processOf = (path: string, name: string) =>
+    Ledger.layer({
+      incarnation: { host: "tests", process: name, isGone: (other) => other !== name },
+      journals: FileJournals.make(path, () => name !== "first"),
+      journalFirstMs: 60_000
+    })
+  const account = Effect.gen(function* () {
+    const ledger = yield* Ledger
+    yield* ledger.open("account")
+    const grant = { accountId: "account", kind: "topup" as const, allowance: Money.zero, purchased: Money.usd("1000"), reference: "start" }
+    yield* ledger.grant(grant)
+    return ledger
+  })
+  const spend = (ledger: Ledger["Service"], rid: string) =>
+    Effect.flatMap(
+      ledger.hold({ accountId: "account", rid, amount: Money.usd("0.5"), minimum: Money.usd("0.5"), dailyUsd: "none" }),
+      (held) => ledger.settle(held, charge)
+    )
+  const charged = Effect.map(
+    Effect.flatMap(SqlClient.SqlClient, (sql) => sql`SELECT rid FROM entries WHERE kind = 'charge' ORDER BY rid`),
+    (rows) => rows.map((found) => found["rid"])
+  )
+
+  it("has what a process that died had told before its commit: the next start charges it, once", () =>
+    inDirectory((path) =>
+      Effect.scoped(
+        Effect.gen(function* () {
+          const first = yield* Effect.provide(account, yield* Layer.build(processOf(path, "first")))
+          for (const rid of ["a", "b", "c"]) yield* spend(first, rid)
+          assert.deepStrictEqual(yield* charged, [], "nobody waited for the database")
+          const second = yield* Layer.build(processOf(path, "second"))
+          assert.deepStrictEqual(yield* charged, ["a", "b", "c"])
+          const { check, balance } = yield* Effect.provide(Ledger, second)
+          assert.strictEqual((yield* balance("account")).available, Money.usd("999.25"))
+          // The first was only taken for dead: what it still owes is passed over when it comes.
+          yield* spend(first, "d").pipe(Effect.andThen(first.balance("account")))
+          assert.deepStrictEqual(yield* charged, ["a", "b", "c", "d"])
+          assert.deepStrictEqual((yield* check).violations, [])
+        })
+      ).pipe(Effect.provide(database))
+    ))
+
+  it("is waited out by who reads the book, and by who closes it", () =>
+    inDirectory((path) =>
+      Effect.gen(function* () {
+        yield* Effect.scoped(
+          Effect.gen(function* () {
+            const ledger = yield* Effect.provide(account, yield* Layer.build(processOf(path, "first")))
+            yield* spend(ledger, "a")
+            assert.strictEqual((yield* ledger.balance("account")).available, Money.usd("999.75"))
+            yield* spend(ledger, "b")
+            const page = yield* ledger.entries("account", { limit: 10, cursor: null })
+            assert.deepStrictEqual(
+              page.data.map((entry) => entry.request_id),
+              ["b", "a", null]
+            )
+            yield* spend(ledger, "c")
+            assert.strictEqual((yield* ledger.check).entries, 4)
+            assert.deepStrictEqual(yield* ledger.standing, { pending: 0, journaled: 0, unsecured: 0, inTime: true })
+            for (let at = 0; at < 10; at++) yield* spend(ledger, `many${at}`)
+            assert.strictEqual((yield* charged).length, 3)
+          })
+        )
+        assert.strictEqual((yield* charged).length, 13)
+        const [book = ""] = readdirSync(path)
+        assert.deepStrictEqual(readdirSync(join(path, book)), [])
+      }).pipe(Effect.provide(database))
+    ))
+
+  it("that cannot be written makes ends wait for their commits", () =>
+    inDirectory((path) =>
+      Effect.scoped(
+        Effect.gen(function* () {
+          const directory = join(path, "full")
+          writeFileSync(directory, "no room")
+          const ledger = yield* Effect.provide(account, yield* Layer.build(processOf(directory, "first")))
+          for (const rid of ["a", "b", "c"]) {
+            yield* spend(ledger, rid)
+            assert.include(yield* charged, rid)
+          }
+          assert.strictEqual((yield* ledger.standing).unsecured, 0)
+        })
+      ).pipe(Effect.provide(database))
     ))
 
   it("is settled on the lease of the process that left it, once, a row that cannot be written set aside", () =>

@@ -19,6 +19,7 @@ export interface Mutant extends Mutations {
   readonly monotonicOnly?: boolean
   readonly endBeforeCommit?: boolean
   readonly holdFreedEarly?: boolean
+  readonly journalForgets?: boolean
 }
 
 export interface Verdict {
@@ -70,6 +71,8 @@ interface Weather {
   late: number
   deadlock: number
   readonly journalBreaks: boolean
+  /** One host with a database of its own, whose ends are kept in the journal and written a little later. */
+  readonly journalFirst: boolean
 }
 
 const ACCOUNTS = ["poor", "some", "rich"] as const
@@ -103,7 +106,8 @@ class History {
     const { world } = this
     const rough = world.chance(0.6)
     const rate = () => (rough ? (world.pick([0, 0.02, 0.1]) ?? 0) : 0)
-    this.weather = { requestLost: rate(), replyLost: rate(), late: rate(), deadlock: rate(), journalBreaks: world.chance(0.1) }
+    const messages = { requestLost: rate(), replyLost: rate(), late: rate(), deadlock: rate() }
+    this.weather = { ...messages, journalBreaks: world.chance(0.1), journalFirst: world.chance(0.25) }
   }
 
   note(what: string): void {
@@ -218,9 +222,14 @@ class History {
             })
           return {
             append,
-            clear: Effect.sync(() => {
-              file.rows = []
-            })
+            appendNow: (row) => {
+              if (!weather.journalBreaks && this.mutant.journalForgets !== true) file.rows.push(row)
+              return !weather.journalBreaks
+            },
+            written: (rids) => {
+              const gone = new Set(rids)
+              file.rows = file.rows.filter((row) => !gone.has(row.rid))
+            }
           }
         }),
       left: () =>
@@ -255,7 +264,8 @@ class History {
       heartbeatMs: HEARTBEAT,
       reclaimAfterMs: mutant.reclaimAtTtl === true ? TTL * 0.4 : RECLAIM_AFTER,
       settleWaitMs: 500,
-      idleReturnMs: 1_000
+      idleReturnMs: 1_000,
+      journalFirstMs: this.weather.journalFirst ? 50 : 0
     })
     // A process that cannot reach its database is started again.
     const life = Effect.scoped(
@@ -443,7 +453,7 @@ class History {
     this.book.grant("poor", "topup", 0n, BigInt(world.between(50, 500)))
     this.book.grant("some", "allowance", BigInt(world.between(0, 1_000)), BigInt(world.between(0, 2_000)))
     this.book.grant("rich", "topup", 1_000n, 1_000_000n)
-    for (const host of ["a", "b", "c"].slice(0, world.between(1, 3))) this.start(host)
+    for (const host of ["a", "b", "c"].slice(0, this.weather.journalFirst ? 1 : world.between(1, 3))) this.start(host)
     const count = world.between(20, 50)
     for (let i = 0; i < count; i++) world.after(world.between(200, ACTIVE), () => this.request())
     const faults = world.between(0, 4)

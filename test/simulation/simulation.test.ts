@@ -46,15 +46,16 @@ describe("the ledger in simulated time", () => {
     ["no deadline", { noDeadline: true }],
     ["the monotonic clock alone", { monotonicOnly: true }],
     ["an end told before its commit", { endBeforeCommit: true }],
-    ["a hold freed early", { holdFreedEarly: true }]
+    ["a hold freed early", { holdFreedEarly: true }],
+    ["a journal that keeps nothing", { journalForgets: true }]
   ]
   for (const [name, mutant] of mutants) {
     it(`would notice ${name}`, async () => {
-      for (let seed = 1; seed <= 2_000; seed++) {
+      for (let seed = 1; seed <= 6_000; seed++) {
         if (simulate(seed, mutant).violations.length > 0) return
         if (seed % 100 === 0) await breathe()
       }
-      assert.fail("2,000 histories passed")
+      assert.fail("6,000 histories passed")
     }, 120_000)
   }
 })

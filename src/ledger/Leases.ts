@@ -1,0 +1,84 @@
+/**
+ * The leases of one process, and which of them the next batch has to look at.
+ *
+ * @since 0.1.0
+ */
+import { Lease } from "./Lease.ts"
+
+/** What leases give back, and which of them want more. @category models @since 0.1.0 */
+export interface LeaseRequests {
+  readonly returns: ReadonlyArray<readonly [Lease, bigint]>
+  readonly wants: ReadonlyArray<Lease>
+}
+
+/** Times are milliseconds of the committer's clock. @category models @since 0.1.0 */
+export class Leases {
+  private readonly byAccount = new Map<string, Lease>()
+  private readonly dirty = new Set<Lease>()
+  private readonly idleMs: number
+
+  constructor(idleMs: number) {
+    this.idleMs = idleMs
+  }
+
+  /** Whether there is something for a batch to look at. */
+  get isDirty(): boolean {
+    return this.dirty.size > 0
+  }
+
+  find(account: string): Lease | undefined {
+    return this.byAccount.get(account)
+  }
+
+  of(account: string, now: number): Lease {
+    const known = this.byAccount.get(account)
+    if (known !== undefined) return known
+    const fresh = new Lease(account, now)
+    this.byAccount.set(account, fresh)
+    return fresh
+  }
+
+  touch(lease: Lease): void {
+    this.dirty.add(lease)
+  }
+
+  /** Looks at every lease: those that were idle for a while are given back, those that know nothing are forgotten. */
+  tidy(now: number): void {
+    for (const lease of this.byAccount.values()) {
+      if (lease.amount > 0n && this.isIdle(lease, now)) this.dirty.add(lease)
+      if (lease.isEmpty) this.byAccount.delete(lease.account)
+    }
+  }
+
+  /** The next batch gives all of them back. */
+  touchAll(): void {
+    for (const lease of this.byAccount.values()) this.dirty.add(lease)
+  }
+
+  /** What the next batch has to ask for. In key order, so that several processes never lock in opposite orders. */
+  collect(closing: boolean, now: number): LeaseRequests {
+    const returns: Array<readonly [Lease, bigint]> = []
+    const wants: Array<Lease> = []
+    for (const lease of [...this.dirty].sort((a, b) => (a.account < b.account ? -1 : 1))) {
+      if (lease.waiters.length > 0) wants.push(lease)
+      else if (lease.free > 0n && (lease.direct || lease.recall || closing || (lease.held === 0n && this.isIdle(lease, now)))) {
+        returns.push([lease, lease.free])
+      }
+    }
+    this.dirty.clear()
+    return { returns, wants }
+  }
+
+  /** Nothing is leased any more: what is held stands on nothing, `free` is below zero by it, until it ends or is leased anew. */
+  lose(): void {
+    for (const lease of this.byAccount.values()) lease.amount = 0n
+  }
+
+  refuseAll(why: "insufficient" | "unavailable"): void {
+    for (const lease of this.byAccount.values()) lease.refuse(why)
+  }
+
+  private isIdle(lease: Lease, now: number): boolean {
+    return lease.lastUsed <= now - this.idleMs
+  }
+}

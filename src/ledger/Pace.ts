@@ -1,0 +1,74 @@
+/**
+ * When the next batch goes: at once; or, where nobody waits for it, when enough has gathered or a while has passed.
+ *
+ * @since 0.1.0
+ */
+import { Effect, Latch } from "effect"
+
+/** @category models @since 0.1.0 */
+export class Pace {
+  /** Whether the batch under preparation is waited for. */
+  private urgent = false
+  private readonly due = Latch.makeUnsafe(false)
+  private readonly begun = Latch.makeUnsafe(false)
+  private readonly pauseMs: number
+  /** Ends so far: taken on, and written by the database, in that order. */
+  private taken = 0
+  private written = 0
+  private readonly waiting: Array<{ readonly upTo: number; readonly tell: () => void }> = []
+
+  constructor(pauseMs: number) {
+    this.pauseMs = pauseMs
+  }
+
+  /** Waits until a batch is due. */
+  get wait(): Effect.Effect<void> {
+    return this.due.await
+  }
+
+  /** Turns to the next batch; whatever is asked for from now on is for another. */
+  turn(): void {
+    this.urgent = false
+    this.due.closeUnsafe()
+  }
+
+  /** Somebody waits. */
+  now(): void {
+    this.urgent = true
+    this.due.openUnsafe()
+  }
+
+  /** Nobody waits. */
+  soon(): void {
+    if (!this.urgent) this.begun.openUnsafe()
+  }
+
+  /** One timer for a whole batch. */
+  readonly beat: Effect.Effect<never> = Effect.forever(
+    Effect.suspend(() => Effect.andThen(this.begun.await, Effect.sleep(this.pauseMs))).pipe(
+      Effect.andThen(
+        Effect.sync(() => {
+          this.begun.closeUnsafe()
+          this.due.openUnsafe()
+        })
+      )
+    )
+  )
+
+  take(count: number): void {
+    this.taken += count
+  }
+
+  /** The database has that many more. */
+  write(count: number): void {
+    this.written += count
+    while (this.waiting[0] !== undefined && this.waiting[0].upTo <= this.written) this.waiting.shift()?.tell()
+  }
+
+  /** Waits until the database has what is taken on by now. */
+  readonly flushed: Effect.Effect<void> = Effect.callback((resume) => {
+    if (this.written >= this.taken) return resume(Effect.void)
+    this.waiting.push({ upTo: this.taken, tell: () => resume(Effect.void) })
+    this.now()
+  })
+}
