@@ -8,7 +8,6 @@ import { isObject, type JsonObject, parse, string } from "../schemas/Json.ts"
 import { ProviderError, ProviderStatus } from "../schemas/Provider.ts"
 import type { RegisteredProvider } from "../src/providers/ProviderRegistry.ts"
 import { ProviderTokens } from "../src/providers/ProviderTokens.ts"
-import { readText } from "../src/providers/protocols/HttpProtocol.ts"
 import { Transport } from "../src/providers/Transport.ts"
 
 const TOKEN_URL = "https://oauth2.googleapis.com/token"
@@ -65,13 +64,13 @@ export const layer: Layer.Layer<ProviderTokens, never, Transport> = Layer.effect
       const now = yield* Clock.currentTimeMillis
       const url = string(account["token_uri"]) ?? TOKEN_URL
       const assertion = yield* sign(account, url, now)
-      const response = yield* transport.send({
-        method: "POST",
+      const signed = {
+        method: "POST" as const,
         url,
         headers: { "content-type": "application/x-www-form-urlencoded" },
         body: new URLSearchParams({ grant_type: "urn:ietf:params:oauth:grant-type:jwt-bearer", assertion }).toString()
-      })
-      const { text } = yield* readText(response, MAX_ANSWER)
+      }
+      const { text } = yield* transport.ask(signed, MAX_ANSWER)
       const answer = parse(text)
       const token = isObject(answer) ? string(answer["access_token"]) : null
       if (!isObject(answer) || token === null) return yield* refused(provider, "The service account was not given a token.")

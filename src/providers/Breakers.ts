@@ -3,7 +3,7 @@
  *
  * @since 0.1.0
  */
-import { Clock, Context, Effect, Layer, Metric, Option, Queue, Random, type Scope } from "effect"
+import { Clock, Context, Effect, Layer, Option, Queue, Random, type Scope } from "effect"
 import * as Actor from "../actors/Actor.ts"
 import { Broadcast, type Heard } from "../replicas/Broadcast.ts"
 import * as Series from "../telemetry/Series.ts"
@@ -26,7 +26,10 @@ export interface BreakerState {
 export interface Permit {
   readonly provider: string
   readonly probe: boolean
-  /** `ignored` says nothing about the provider and frees a probe's place. Never waits. */
+  /**
+   * Tells the circuit at once, whoever comes first; what it gives is what is left to be done, `Effect.void` where nothing is.
+   * `ignored` says nothing about the provider and frees a probe's place.
+   */
   readonly tell: (outcome: Circuit.CallOutcome) => Effect.Effect<void>
 }
 
@@ -34,7 +37,7 @@ export interface Permit {
 export class Breakers extends Context.Service<
   Breakers,
   {
-    /** Null when the circuit is open, or half open with its one probe under way. Waits for nobody, unless for the leave to probe. */
+    /** Asked for at once. Null when the circuit is open, or half open with its one probe under way. Waits for nobody, unless for the leave to probe. */
     readonly permit: (provider: string) => Effect.Effect<Permit | null>
     readonly states: Effect.Effect<ReadonlyArray<BreakerState>>
     readonly reset: (provider: string) => Effect.Effect<void>
@@ -43,7 +46,11 @@ export class Breakers extends Context.Service<
   }
 >()("sluice/providers/Breakers") {
   /** Circuits of this process alone. */
-  static readonly layer = (options: Circuit.BreakersOptions): Layer.Layer<Breakers> => Layer.sync(this, () => make(options, alone).service)
+  static readonly layer = (options: Circuit.BreakersOptions): Layer.Layer<Breakers> =>
+    Layer.effect(
+      this,
+      Effect.map(makeLocal(options, alone), ({ service }) => service)
+    )
 
   /** Circuits whose transitions replicas tell each other, with one probe among them all. Without the others it judges alone. */
   static readonly layerShared = (options: Circuit.BreakersOptions): Layer.Layer<Breakers, never, BreakerStore | Broadcast> =>
@@ -84,7 +91,7 @@ const makeSeries = () => ({
   current: Series.gauge("sluice_circuit_breaker_current_state", "1 for the state that a circuit is in", ["provider", "state"])
 })
 
-const make = (options: Circuit.BreakersOptions, others: Others) => {
+const make = (options: Circuit.BreakersOptions, others: Others, clock: Clock.Clock, context: Context.Context<never>) => {
   const series = makeSeries()
   const circuits = new Map<string, Actor.Actor<Circuit.Circuit, Circuit.CircuitMessage>>()
   const changes = new Map<string, number>()
@@ -98,40 +105,48 @@ const make = (options: Circuit.BreakersOptions, others: Others) => {
     return fresh
   }
 
-  const showState = (provider: string, now: Circuit.Circuit["state"]) =>
-    Effect.forEach(STATES, (state) => Metric.update(series.current(provider, state), state === now ? 1 : 0), { discard: true })
+  const showState = (provider: string, now: Circuit.Circuit["state"]): void => {
+    for (const state of STATES) series.current(provider, state).updateUnsafe(state === now ? 1 : 0, context)
+  }
 
-  const countCall = (provider: string, state: Circuit.Circuit["state"], outcome: "success" | "failure") =>
-    Metric.update(series[outcome](provider, state), 1)
-
-  /** Tells a circuit, counts the transition if it made one, and tells the others of their own no more. */
-  const tell = Effect.fnUntraced(function* (provider: string, message: Circuit.CircuitMessage) {
-    const circuit = circuitOf(provider)
-    const before = circuit.snapshot()
-    if (message._tag === "Outcome" && message.outcome !== "ignored") yield* countCall(provider, before.state, message.outcome)
-    circuit.tell(message)
-    const after = circuit.snapshot()
-    if (before.epoch === after.epoch) return
-    const now = yield* Clock.currentTimeMillis
+  /** What follows a turn that changed the circuit: it is counted, shown, and told to the others unless they told it. */
+  const changed = (provider: string, before: Circuit.Circuit, isHeard: boolean): Effect.Effect<void> => {
+    const after = circuitOf(provider).snapshot()
+    const now = clock.currentTimeMillisUnsafe()
     changes.set(provider, now)
     const shared = Circuit.toShared(after, now)
-    if (shared !== null && message._tag !== "Heard") others.tell(provider, shared)
-    if (before.state === after.state) return
-    yield* Metric.update(series.transitions(provider, before.state, after.state), 1)
-    yield* showState(provider, after.state)
-    const heard = message._tag === "Heard" ? ", as another replica found" : ""
-    yield* Effect.logWarning(`The circuit of ${provider} went from ${before.state} to ${after.state}${heard}`)
-  })
+    if (shared !== null && !isHeard) others.tell(provider, shared)
+    if (before.state === after.state) return Effect.void
+    series.transitions(provider, before.state, after.state).updateUnsafe(1, context)
+    showState(provider, after.state)
+    const heard = isHeard ? ", as another replica found" : ""
+    return Effect.logWarning(`The circuit of ${provider} went from ${before.state} to ${after.state}${heard}`)
+  }
+
+  /** Tells a circuit at once; nothing is left to do where that changed nothing, as nearly always. */
+  const tellNow = (provider: string, message: Circuit.CircuitMessage): Effect.Effect<void> => {
+    const circuit = circuitOf(provider)
+    const before = circuit.snapshot()
+    if (message._tag === "Outcome" && message.outcome !== "ignored")
+      series[message.outcome](provider, before.state).updateUnsafe(1, context)
+    circuit.tell(message)
+    return before.epoch === circuit.snapshot().epoch ? Effect.void : changed(provider, before, message._tag === "Heard")
+  }
+
+  const tell = (provider: string, message: Circuit.CircuitMessage): Effect.Effect<void> => Effect.suspend(() => tellNow(provider, message))
 
   const admit = (provider: string, probed: number | null): Permit => {
     const { epoch } = circuitOf(provider).snapshot()
+    let told = false
     return {
       provider,
       probe: probed !== null,
-      tell: Effect.fnUntraced(function* (outcome) {
-        yield* tell(provider, { _tag: "Outcome", epoch, outcome, now: yield* Clock.currentTimeMillis })
-        if (probed !== null && outcome === "ignored") yield* others.freeProbe(provider, probed)
-      })
+      tell: (outcome) => {
+        if (told) return Effect.void
+        told = true
+        const left = tellNow(provider, { _tag: "Outcome", epoch, outcome, now: clock.currentTimeMillisUnsafe() })
+        return probed === null || outcome !== "ignored" ? left : Effect.andThen(left, others.freeProbe(provider, probed))
+      }
     }
   }
 
@@ -146,15 +161,19 @@ const make = (options: Circuit.BreakersOptions, others: Others) => {
     return null
   })
 
-  const permit = Effect.fnUntraced(function* (provider: string) {
-    if (!circuits.has(provider)) yield* showState(provider, "closed")
-    const seen = circuitOf(provider).snapshot()
-    if (seen.state === "closed") return admit(provider, null)
-    const now = yield* Clock.currentTimeMillis
+  /** Leave from a circuit that is not closed. */
+  const permitFrom = Effect.fnUntraced(function* (provider: string, seen: Exclude<Circuit.Circuit, { readonly state: "closed" }>) {
+    const now = clock.currentTimeMillisUnsafe()
     const leave = Circuit.mayProbe(seen, now, options) ? yield* probe(provider, seen.openedAt, now) : null
-    if (leave === null) yield* Metric.update(series.rejected(provider), 1)
+    if (leave === null) series.rejected(provider).updateUnsafe(1, context)
     return leave
   })
+
+  const permit = (provider: string): Effect.Effect<Permit | null> => {
+    if (!circuits.has(provider)) showState(provider, "closed")
+    const seen = circuitOf(provider).snapshot()
+    return seen.state === "closed" ? Effect.succeed(admit(provider, null)) : permitFrom(provider, seen)
+  }
 
   const states = Effect.map(Clock.currentTimeMillis, (now) =>
     [...circuits].map(([provider, circuit]): BreakerState => {
@@ -190,6 +209,9 @@ const make = (options: Circuit.BreakersOptions, others: Others) => {
   }
 }
 
+const makeLocal = (options: Circuit.BreakersOptions, others: Others) =>
+  Effect.map(Effect.context<never>(), (context) => make(options, others, Context.get(context, Clock.Clock), context))
+
 const CHANNEL = "breakers"
 
 /** Transitions that wait to be told, at most; what is more is found out by the others themselves. */
@@ -201,7 +223,7 @@ const makeShared: (options: Circuit.BreakersOptions) => Effect.Effect<Breakers["
     const broadcast = yield* Broadcast
     const untold = yield* Queue.dropping<{ readonly provider: string; readonly circuit: Circuit.SharedCircuit }>(UNTOLD)
     const owner = String(yield* Random.nextInt)
-    const local = make(options, {
+    const local = yield* makeLocal(options, {
       tell: (provider, circuit) => {
         Queue.offerUnsafe(untold, { provider, circuit })
       },

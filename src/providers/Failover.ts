@@ -3,21 +3,21 @@
  *
  * @since 0.1.0
  */
-import { type Array as Arr, Clock, Context, Effect, Layer, Random, Result, Schema, type Scope, Stream } from "effect"
+import { type Array as Arr, Clock, Context, Effect, Layer, Random, Schema, type Scope, Stream } from "effect"
 import type { InferenceEvent, InferenceRequest } from "../../schemas/Inference.ts"
 import type { Candidate } from "../../schemas/Model.ts"
 import { isCallersMistake, ProviderError, ProviderStatus } from "../../schemas/Provider.ts"
 import type { AttemptLog } from "./AttemptLog.ts"
 import type { AttemptSpan } from "./AttemptSpan.ts"
 import * as AttemptSpans from "./AttemptSpan.ts"
-import { Breakers } from "./Breakers.ts"
+import { Breakers, type Permit } from "./Breakers.ts"
 import { canContinue, continueRequest, remaining } from "./Continuation.ts"
 import { breakerOutcome, errorCode, type NextStep, nextStep } from "./FailurePolicy.ts"
 import type { ProviderAdapter, ProviderCall } from "./ProviderAdapter.ts"
 import { ProviderAdapters } from "./ProviderAdapters.ts"
 import { ProviderRegistry } from "./ProviderRegistry.ts"
 import * as Rescue from "./Rescue.ts"
-import type { Batch, Verdict } from "./StreamAttempt.ts"
+import type { Batch } from "./StreamAttempt.ts"
 import * as StreamAttempt from "./StreamAttempt.ts"
 
 /** Every candidate failed, or one failed in a way that no other can mend. @category errors @since 0.1.0 */
@@ -78,10 +78,10 @@ export class Failover extends Context.Service<
 }
 
 /** One way of asking: the whole answer, or a stream up to its first content. It tells the circuit of a success, at once or at its end. */
-type Ask<A> = (adapter: ProviderAdapter, call: ProviderCall, verdict: Verdict, span: AttemptSpan | null) => Effect.Effect<A, ProviderError>
+type Ask<A> = (adapter: ProviderAdapter, call: ProviderCall, permit: Permit, span: AttemptSpan | null) => Effect.Effect<A, ProviderError>
 
-const askWhole: Ask<ReadonlyArray<InferenceEvent>> = (adapter, call, verdict, span) => {
-  const asked = Effect.tap(adapter.send(call), () => verdict.tell("success"))
+const askWhole: Ask<ReadonlyArray<InferenceEvent>> = (adapter, call, permit, span) => {
+  const asked = Effect.flatMap(adapter.send(call), (events) => Effect.as(permit.tell("success"), events))
   if (span === null) return asked
   return asked.pipe(
     Effect.tap((events) => Effect.sync(() => span.read(events))),
@@ -93,6 +93,20 @@ const askWhole: Ask<ReadonlyArray<InferenceEvent>> = (adapter, call, verdict, sp
 /** What follows a failed call. */
 type Policy = (error: ProviderError, tries: number) => Effect.Effect<NextStep>
 
+/** One candidate's turn. */
+interface Turn<A> {
+  readonly log: AttemptLog
+  readonly candidate: Candidate
+  readonly call: ProviderCall
+  readonly ask: Ask<A>
+  readonly policy: Policy
+}
+
+/** How a turn ended; `step` says what to do next. */
+type TurnEnd<A> =
+  | { readonly answer: A; readonly error: null; readonly step: null }
+  | { readonly answer: null; readonly error: ProviderError; readonly step: NextStep }
+
 /** The most telling failure of a route: the caller's own mistake, else the latest. */
 const worse = (before: ProviderError | null, error: ProviderError): ProviderError =>
   before !== null && isCallersMistake(before) ? before : error
@@ -102,6 +116,7 @@ const makeRoute = Effect.gen(function* () {
   const adapters = yield* ProviderAdapters
   const registry = yield* ProviderRegistry
   const beginSpan = yield* AttemptSpans.make
+  const clock = yield* Clock.Clock
 
   const callOf = ({ maxTokens, request }: FailoverRequest, candidate: Candidate): ProviderCall | null => {
     const provider = registry.get(candidate.provider)
@@ -113,42 +128,64 @@ const makeRoute = Effect.gen(function* () {
   const unsupportedBy = (call: ProviderCall): string | null =>
     call.request.dropUnsupported ? null : adapters.for(call.provider).unsupported(call)
 
-  /** One candidate's turn: a permit, then calls as long as the policy says to try the same provider again. */
-  const turn = Effect.fnUntraced(function* <A>(log: AttemptLog, candidate: Candidate, call: ProviderCall, ask: Ask<A>, policy: Policy) {
-    const { provider } = call
-    const permit = yield* breakers.permit(candidate.provider)
-    if (permit === null) return null
-    const verdict = StreamAttempt.verdictOf(permit)
-    return yield* Effect.gen(function* () {
-      for (let tries = 1; ; tries++) {
-        const startedAt = yield* Clock.currentTimeMillis
-        log.current = candidate
-        const span = beginSpan === null ? null : yield* beginSpan(call)
-        const result = yield* Effect.result(ask(adapters.for(provider), span?.call ?? call, verdict, span))
-        const latencyMs = (yield* Clock.currentTimeMillis) - startedAt
-        const row = { provider: candidate.provider, model: candidate.model.id, latencyMs }
-        if (Result.isSuccess(result)) {
-          log.attempts.push({ ...row, status: 200, error: null })
-          return { answer: result.success, error: null, step: null }
+  /** Calls the provider, as long as the policy says to try the same again. */
+  const attempt = <A>(turn: Turn<A>, permit: Permit, tries: number): Effect.Effect<TurnEnd<A>> => {
+    const { ask, call, candidate, log } = turn
+    const asked = (span: AttemptSpan | null) => {
+      const startedAt = clock.currentTimeMillisUnsafe()
+      log.current = candidate
+      const noteDown = (status: number | null, error: string | null) =>
+        log.attempts.push({
+          provider: candidate.provider,
+          model: candidate.model.id,
+          latencyMs: clock.currentTimeMillisUnsafe() - startedAt,
+          status,
+          error
+        })
+      return Effect.matchEffect(ask(adapters.for(call.provider), span?.call ?? call, permit, span), {
+        onSuccess: (answer): Effect.Effect<TurnEnd<A>> => {
+          noteDown(200, null)
+          return Effect.succeed({ answer, error: null, step: null })
+        },
+        onFailure: (error) => {
+          log.current = null
+          noteDown(error.reason._tag === "ProviderStatus" ? error.reason.status : null, errorCode(error))
+          return afterFailure(turn, permit, error, tries)
         }
-        const error = result.failure
-        log.current = null
-        log.attempts.push({ ...row, status: error.reason._tag === "ProviderStatus" ? error.reason.status : null, error: errorCode(error) })
-        const step = yield* policy(error, tries)
-        if (step._tag === "Retry") {
-          yield* Effect.sleep(step.delayMs)
-          continue
-        }
-        yield* verdict.tell(breakerOutcome(error))
-        return { answer: null, error, step }
-      }
-    }).pipe(Effect.onError(() => verdict.tell("ignored")))
+      })
+    }
+    return beginSpan === null ? asked(null) : Effect.flatMap(beginSpan(call), asked)
+  }
+
+  const afterFailure = Effect.fnUntraced(function* <A>(
+    turn: Turn<A>,
+    permit: Permit,
+    error: ProviderError,
+    tries: number
+  ): Effect.fn.Return<TurnEnd<A>> {
+    const step = yield* turn.policy(error, tries)
+    if (step._tag === "Retry") {
+      yield* Effect.sleep(step.delayMs)
+      return yield* attempt(turn, permit, tries + 1)
+    }
+    yield* permit.tell(breakerOutcome(error))
+    return { answer: null, error, step }
   })
+
+  /** Null where the circuit lets nobody through. */
+  const take = <A>(turn: Turn<A>): Effect.Effect<TurnEnd<A> | null> =>
+    Effect.flatMapEager(breakers.permit(turn.candidate.provider), (permit): Effect.Effect<TurnEnd<A> | null> => {
+      if (permit === null) return Effect.succeed(null)
+      const asked = attempt(turn, permit, 1)
+      // Nobody else may probe until this one has said something.
+      return permit.probe ? Effect.onError(asked, () => permit.tell("ignored")) : asked
+    })
 
   const route = Effect.fnUntraced(function* <A>(
     request: FailoverRequest,
     ask: Ask<A>
   ): Effect.fn.Return<{ readonly candidate: Candidate; readonly answer: A }, AllProvidersFailed> {
+    /** Providers that were silent, and models that nobody needs to be asked for any more. */
     const silent = new Set<string>()
     const exhausted = new Set<string>()
     let last: ProviderError | null = null
@@ -163,11 +200,13 @@ const makeRoute = Effect.gen(function* () {
         refused ??= unsupported(candidate, param)
         continue
       }
-      const othersLeft = request.candidates.some(
-        (other, at) => at > index && other.model.id === candidate.model.id && !silent.has(other.provider)
-      )
-      const policy: Policy = (error, tries) => Effect.map(Random.next, (random) => nextStep({ error, tries, othersLeft, random }))
-      const result = yield* turn(request.log, candidate, call, ask, policy)
+      const policy: Policy = (error, tries) => {
+        const othersLeft = request.candidates.some(
+          (other, at) => at > index && other.model.id === candidate.model.id && !silent.has(other.provider)
+        )
+        return Effect.map(Random.next, (random) => nextStep({ error, tries, othersLeft, random }))
+      }
+      const result = yield* take({ log: request.log, candidate, call, ask, policy })
       if (result === null) {
         resting = true
         continue
@@ -193,7 +232,7 @@ const makeRoute = Effect.gen(function* () {
         const maxTokens = (of: Candidate) => remaining(request.maxTokens(of), sent)
         const call = callOf({ ...request, request: continueRequest(request.request, sent, candidate.provider), maxTokens }, candidate)
         if (call === null || unsupportedBy(call) !== null) continue
-        const result = yield* turn(request.log, candidate, call, ask, () => Effect.succeed({ _tag: "Next" }))
+        const result = yield* take({ log: request.log, candidate, call, ask, policy: () => Effect.succeed({ _tag: "Next" }) })
         if (result !== null && result.error === null) return result.answer
       }
       return null

@@ -90,8 +90,8 @@ const register = (definition: ProviderDefinition, settings: ProviderSettings): R
 
 /** The address of one of a provider's paths, `{model}` filled with the native id. @category accessors @since 0.1.0 */
 export const urlOf = (provider: RegisteredProvider, path: string, nativeId = ""): string => {
-  const filled = fill(path.replaceAll("{model}", nativeId), provider.variables)
-  return /^https?:/.test(filled) ? filled : provider.baseUrl + filled
+  const filled = path.includes("{") ? fill(path.replaceAll("{model}", nativeId), provider.variables) : path
+  return filled.startsWith("/") ? provider.baseUrl + filled : filled
 }
 
 /** Slugs of the default failover chain, most reliable first. @category accessors @since 0.1.0 */

@@ -57,7 +57,7 @@ export const watch = (first: Begun, options: RescueOptions): Batches => {
   /** Lets the provider of now go and hands over to another, if there is one. */
   const handOver = Effect.fnUntraced(function* (error: ProviderError): Effect.fn.Return<Given, ProviderError | Cause.Done> {
     yield* breakOff(log, misfits ? "answer_not_continued" : errorCode(error), reading.begun.startedAt)
-    yield* reading.begun.verdict.tell(misfits ? "ignored" : breakerOutcome(error))
+    yield* reading.begun.permit.tell(misfits ? "ignored" : breakerOutcome(error))
     yield* reading.begun.close
     failure = error
     misfits = false
@@ -72,7 +72,7 @@ export const watch = (first: Begun, options: RescueOptions): Batches => {
     if (!sent.isWhole) return handOver(error)
     // The caller has every finish reason: what breaks after that breaks nothing, and nothing to add was an answer.
     const hadNothingToAdd = reading.continues !== null && error.reason._tag === "ProviderAnswer" && error.reason.fault === "empty"
-    return Effect.andThen(reading.begun.verdict.tell(hadNothingToAdd ? "success" : breakerOutcome(error)), Cause.done())
+    return Effect.andThen(reading.begun.permit.tell(hadNothingToAdd ? "success" : breakerOutcome(error)), Cause.done())
   }
 
   const read = (batches: Given): Batches => {
@@ -95,7 +95,7 @@ export const watch = (first: Begun, options: RescueOptions): Batches => {
       : Effect.matchEffect(reading.begun.batches, {
           onSuccess: read,
           onFailure: (error) =>
-            error._tag === "ProviderError" ? failed(error) : Effect.andThen(reading.begun.verdict.tell("success"), Effect.fail(error))
+            error._tag === "ProviderError" ? failed(error) : Effect.andThen(reading.begun.permit.tell("success"), Effect.fail(error))
         })
   )
   return pull

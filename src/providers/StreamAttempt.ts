@@ -16,29 +16,11 @@ export type Batch = Arr.NonEmptyReadonlyArray<InferenceEvent>
 /** @category models @since 0.1.0 */
 export type Batches = Pull.Pull<Arr.NonEmptyReadonlyArray<Batch>, ProviderError>
 
-/** Tells the circuit once, whoever comes first. @category models @since 0.1.0 */
-export interface Verdict {
-  readonly tell: Permit["tell"]
-}
-
-/** @category constructors @since 0.1.0 */
-export const verdictOf = (permit: Permit): Verdict => {
-  let told = false
-  return {
-    tell: (outcome) =>
-      Effect.suspend(() => {
-        if (told) return Effect.void
-        told = true
-        return permit.tell(outcome)
-      })
-  }
-}
-
 /** A stream that has begun: from its first event on. @category models @since 0.1.0 */
 export interface Begun {
   readonly batches: Batches
   /** What the circuit is told when the stream has ended; a caller who leaves before says nothing of the provider. */
-  readonly verdict: Verdict
+  readonly permit: Permit
   readonly startedAt: number
   /** Lets the provider go. */
   readonly close: Effect.Effect<void>
@@ -95,7 +77,7 @@ const seen = (batches: Batches, span: AttemptSpan): Batches =>
  */
 export const open =
   (parent: Scope.Scope, isContinuation: boolean) =>
-  (adapter: ProviderAdapter, call: ProviderCall, verdict: Verdict, span: AttemptSpan | null): Effect.Effect<Begun, ProviderError> =>
+  (adapter: ProviderAdapter, call: ProviderCall, permit: Permit, span: AttemptSpan | null): Effect.Effect<Begun, ProviderError> =>
     Effect.gen(function* () {
       const scope = yield* Scope.fork(parent)
       if (span !== null) yield* Scope.addFinalizerExit(scope, span.end)
@@ -106,8 +88,12 @@ export const open =
         const pulled = yield* Channel.toPullScoped((yield* adapter.stream(call)).channel, scope)
         const batches = span === null ? pulled : seen(pulled, span)
         const head = yield* readHead(call.provider.definition.slug, batches, opens)
-        yield* Scope.addFinalizer(scope, verdict.tell("ignored"))
-        return { batches: withHead(head, batches), verdict, startedAt, close: Scope.close(scope, Exit.void) }
+        if (permit.probe)
+          yield* Scope.addFinalizer(
+            scope,
+            Effect.suspend(() => permit.tell("ignored"))
+          )
+        return { batches: withHead(head, batches), permit, startedAt, close: Scope.close(scope, Exit.void) }
       })
       const asked = span === null ? opened : Effect.tapError(opened, (error) => Effect.sync(() => span.fail(error)))
       return yield* asked.pipe(

@@ -85,7 +85,7 @@ const make = (failover: Failover["Service"], schemas: JsonSchemas["Service"]): F
     return judged.problem === null ? { ...mended, events: judged.events } : yield* fail(format, mended, judged.problem)
   })
 
-  const send: Failover["Service"]["send"] = Effect.fnUntraced(function* (request: FailoverRequest) {
+  const structured = Effect.fnUntraced(function* (request: FailoverRequest) {
     const sent = yield* failover.send(request)
     const format = formatFor(request.request, sent.candidate)
     if (format === null) return sent
@@ -95,8 +95,12 @@ const make = (failover: Failover["Service"], schemas: JsonSchemas["Service"]): F
     return yield* mend(request, format, sent, problem)
   })
 
-  const stream: Failover["Service"]["stream"] = (request) =>
-    Effect.map(failover.stream(request), (opened) => {
+  const send: Failover["Service"]["send"] = (request) =>
+    JsonMode.formatOf(request.request) === null ? failover.send(request) : structured(request)
+
+  const stream: Failover["Service"]["stream"] = (request) => {
+    if (JsonMode.formatOf(request.request) === null) return failover.stream(request)
+    return Effect.map(failover.stream(request), (opened) => {
       const format = formatFor(request.request, opened.candidate)
       if (format === null) return opened
       const noted = (inForm: boolean) => Effect.sync(() => noteForm(request.log, inForm))
@@ -108,6 +112,7 @@ const make = (failover: Failover["Service"], schemas: JsonSchemas["Service"]): F
       )
       return { ...opened, events }
     })
+  }
 
   return { send, stream }
 }

@@ -18,7 +18,7 @@ import { ProviderLists } from "../../src/catalog/ProviderLists.ts"
 import * as Migrations from "../../src/database/Migrations.ts"
 import { Breakers } from "../../src/providers/Breakers.ts"
 import { ProviderRegistry } from "../../src/providers/ProviderRegistry.ts"
-import { Transport, TransportError } from "../../src/providers/Transport.ts"
+import { fromSend, Transport, TransportError } from "../../src/providers/Transport.ts"
 import { Broadcast } from "../../src/replicas/Broadcast.ts"
 import { freshDatabase } from "../support/database.ts"
 import { type HubAnswer, startHub } from "../support/hub.ts"
@@ -40,8 +40,9 @@ interface WorldOptions {
 const world = ({ url, ...options }: WorldOptions = {}) => {
   const answers: { next: Answer } = { next: list() }
   const asked: Array<string> = []
-  const scripted = Layer.succeed(Transport, {
-    send: (request) =>
+  const scripted = Layer.succeed(
+    Transport,
+    fromSend((request) =>
       Effect.suspend(() => {
         asked.push(request.url)
         const { next } = answers
@@ -51,7 +52,8 @@ const world = ({ url, ...options }: WorldOptions = {}) => {
         }
         return Effect.succeed({ status: next.status ?? 200, headers: {}, body: Stream.succeed(new TextEncoder().encode(next.text)) })
       })
-  })
+    )
+  )
   const transport = url === undefined ? scripted : UndiciTransport.layer({ firstByteTimeoutMs: 30_000, idleTimeoutMs: 30_000 })
   const baseUrl = `${url ?? "http://lists.test"}/v1`
   const registry = ProviderRegistry.layer(new Map([["openrouter", { apiKey: Redacted.make("key"), baseUrl }]]))

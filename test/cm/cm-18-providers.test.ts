@@ -8,7 +8,7 @@ import { ProviderAdapters } from "../../src/providers/ProviderAdapters.ts"
 import { ProviderRegistry } from "../../src/providers/ProviderRegistry.ts"
 import { ProviderTokens } from "../../src/providers/ProviderTokens.ts"
 import { definitions } from "../../src/providers/RegistryData.ts"
-import { Transport, type TransportRequest } from "../../src/providers/Transport.ts"
+import { fromSend, Transport, type TransportRequest } from "../../src/providers/Transport.ts"
 import { callOf, textOf } from "../support/calls.ts"
 
 const everything = new Map(
@@ -32,8 +32,9 @@ const framed = (spoken: Spoken) =>
 /** Every provider at the other end of one transport, answering in its own protocol. */
 const world = () => {
   const sent: Array<TransportRequest> = []
-  const transport = Layer.succeed(Transport, {
-    send: (request) =>
+  const transport = Layer.succeed(
+    Transport,
+    fromSend((request) =>
       Effect.sync(() => {
         sent.push(request)
         const spoken = protocolOf(request.url)
@@ -41,7 +42,8 @@ const world = () => {
         const text = isStream ? framed(spoken) : JSON.stringify(spoken.unary({ text: "hello" }, {}))
         return { status: 200, headers: {}, body: Stream.succeed(new TextEncoder().encode(text)) }
       })
-  })
+    )
+  )
   const adapters = ProviderAdapters.layer.pipe(Layer.provide([transport, ProviderTokens.layerMemory]))
   return { sent, layer: Layer.merge(adapters, ProviderRegistry.layer(everything)) }
 }

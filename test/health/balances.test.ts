@@ -12,7 +12,7 @@ import * as Migrations from "../../src/database/Migrations.ts"
 import { readBalance } from "../../src/health/BalanceForms.ts"
 import { levelOf, ProviderBalances } from "../../src/health/ProviderBalances.ts"
 import { ProviderRegistry } from "../../src/providers/ProviderRegistry.ts"
-import { Transport } from "../../src/providers/Transport.ts"
+import { fromSend, Transport } from "../../src/providers/Transport.ts"
 import { Balancer } from "../../src/routing/Balancer.ts"
 import { candidate, model, request } from "../support/scripted.ts"
 
@@ -55,14 +55,16 @@ const keys = new Map(["openrouter", "deepseek", "groq"].map((slug) => [slug, { a
 const house = () => {
   const answers: Record<string, unknown> = {}
   const asked: Array<string> = []
-  const transport = Layer.succeed(Transport, {
-    send: ({ headers, method, url }) =>
+  const transport = Layer.succeed(
+    Transport,
+    fromSend(({ headers, method, url }) =>
       Effect.sync(() => {
         asked.push(`${method} ${url} ${headers["authorization"]}`)
         const body = answers[new URL(url).hostname]
         return { status: body === undefined ? 503 : 200, headers: {}, body: Stream.succeed(new TextEncoder().encode(JSON.stringify(body))) }
       })
-  })
+    )
+  )
   const replica = () =>
     Layer.fresh(
       Balancer.layer.pipe(

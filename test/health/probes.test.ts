@@ -19,7 +19,7 @@ import { intervalOf, type Tier, tiers, tiersOf } from "../../src/health/ProbeTie
 import { Breakers } from "../../src/providers/Breakers.ts"
 import { ProviderAdapters } from "../../src/providers/ProviderAdapters.ts"
 import { ProviderRegistry } from "../../src/providers/ProviderRegistry.ts"
-import { Transport } from "../../src/providers/Transport.ts"
+import { fromSend, Transport } from "../../src/providers/Transport.ts"
 import { attempt, outcomes, tell } from "../support/outcomes.ts"
 import { answer, fail, finish, model, pricing, scripted, status, text } from "../support/scripted.ts"
 
@@ -90,13 +90,15 @@ interface Options {
 }
 
 const listCalls: Array<string> = []
-const transport = Layer.succeed(Transport, {
-  send: (request) =>
+const transport = Layer.succeed(
+  Transport,
+  fromSend((request) =>
     Effect.sync(() => {
       listCalls.push(`${request.method} ${request.url}`)
       return { status: 200, headers: {}, body: Stream.empty }
     })
-})
+  )
+)
 
 const database = Layer.mergeAll(HealthBook.layer, ProbeBook.layer).pipe(
   Layer.provideMerge(Migrations.layer.pipe(Layer.provideMerge(PGlite.layer(null))))

@@ -6,7 +6,7 @@ import { decodeJwt, importSPKI, jwtVerify } from "jose"
 import * as GoogleTokens from "../../layers/GoogleTokens.ts"
 import { ProviderAdapters } from "../../src/providers/ProviderAdapters.ts"
 import { ProviderRegistry, type ProviderSettings } from "../../src/providers/ProviderRegistry.ts"
-import { Transport, type TransportRequest } from "../../src/providers/Transport.ts"
+import { fromSend, Transport, type TransportRequest } from "../../src/providers/Transport.ts"
 import { callOf } from "../support/calls.ts"
 
 const keys = generateKeyPairSync("rsa", {
@@ -28,14 +28,16 @@ const answer = { candidates: [{ content: { parts: [{ text: "hi" }] }, finishReas
 /** Google at the other end of the transport, and what it was sent. */
 const google = (settings: ProviderSettings, tokenStatus: object = { access_token: "ya29.token", expires_in: 3_600 }) => {
   const sent: Array<TransportRequest> = []
-  const transport = Layer.succeed(Transport, {
-    send: (request) =>
+  const transport = Layer.succeed(
+    Transport,
+    fromSend((request) =>
       Effect.sync(() => {
         sent.push(request)
         const body = request.url.startsWith("https://token.test") ? tokenStatus : answer
         return { status: 200, headers: {}, body: Stream.succeed(new TextEncoder().encode(JSON.stringify(body))) }
       })
-  })
+    )
+  )
   const adapters = ProviderAdapters.layer.pipe(Layer.provide(GoogleTokens.layer), Layer.provide(transport))
   const layer = Layer.merge(adapters, ProviderRegistry.layer(new Map([["google-vertex", settings]])))
   const ask = (nativeId = "gemini-2.5-flash") =>

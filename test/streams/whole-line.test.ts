@@ -13,7 +13,7 @@ import { Failover } from "../../src/providers/Failover.ts"
 import { ProviderAdapters } from "../../src/providers/ProviderAdapters.ts"
 import { ProviderRegistry } from "../../src/providers/ProviderRegistry.ts"
 import * as OpenAiAdapter from "../../src/providers/protocols/OpenAiAdapter.ts"
-import type { TransportRequest } from "../../src/providers/Transport.ts"
+import { fromSend, type TransportRequest } from "../../src/providers/Transport.ts"
 import { Meter } from "../../src/streams/Meter.ts"
 import { candidate, model, request } from "../support/scripted.ts"
 
@@ -48,7 +48,7 @@ const read = (first: Answer, second: Answer) => {
     const pieces = asked.url.includes("first") ? first(sent) : second(sent)
     return Effect.succeed({ status: 200, headers: {}, body: Stream.rechunk(Stream.fromIterable(pieces), 1) })
   }
-  const adapter = OpenAiAdapter.make({ send })
+  const adapter = OpenAiAdapter.make(fromSend(send))
   const settings = (name: string) => ({ apiKey: Redacted.make("key"), baseUrl: `http://${name}/v1` })
   const layer = Failover.layer.pipe(
     Layer.provide([

@@ -51,12 +51,12 @@ export const mapError: HttpProtocol.HttpProtocol["mapError"] = (provider, status
 export const make = (transport: Transport["Service"]): ProviderAdapter =>
   HttpProtocol.make(transport, {
     request: (call) =>
-      Effect.sync(() => ({
+      Effect.succeed({
         method: "POST",
         url: urlOf(call.provider, call.provider.definition.chatPath, call.nativeId),
         headers: headersOf(call),
         body: encodeRequest(call)
-      })),
+      }),
     decodeAnswer: (call, text) => decodeAnswer(text, isStructured(call)),
     decoder: (call) => new AnthropicStreamDecoder(isStructured(call)),
     unsupported,

@@ -8,7 +8,16 @@ import type { InferenceEvent } from "../../../schemas/Inference.ts"
 import { ProviderAnswer, ProviderConnection, ProviderError } from "../../../schemas/Provider.ts"
 import type { AnswerStream, ProviderAdapter, ProviderCall } from "../ProviderAdapter.ts"
 import { type RegisteredProvider, urlOf } from "../ProviderRegistry.ts"
-import type { Transport, TransportError, TransportRequest, TransportResponse } from "../Transport.ts"
+import {
+  isSuccess,
+  MAX_FAILURE,
+  readText,
+  type Transport,
+  type TransportAnswer,
+  type TransportError,
+  type TransportRequest,
+  type TransportResponse
+} from "../Transport.ts"
 import type { AnswerDecoder, Decoded } from "./AnswerDecoding.ts"
 
 /** What one protocol says in its own way. @category models @since 0.1.0 */
@@ -26,9 +35,8 @@ export interface HttpProtocol extends Pick<ProviderAdapter, "unsupported" | "tra
   ) => ProviderError
 }
 
-/** Bytes of a whole answer, and of an error's body, that are read. */
+/** Bytes of a whole answer that are read. */
 const MAX_ANSWER = 32 * 1_024 * 1_024
-const MAX_ERROR = 64 * 1_024
 
 /** Images come along in the answer, several megabytes each. */
 const MAX_IMAGES_ANSWER = 128 * 1_024 * 1_024
@@ -86,52 +94,46 @@ export const retryAfter = (header: string | undefined, now: number): number | nu
 
 const fromTransport = (provider: string) => (error: TransportError) => new ProviderError({ provider, reason: error.reason })
 
-/** The text of an answer, up to a bound. @category decoding @since 0.1.0 */
-export const readText = Effect.fnUntraced(function* (response: TransportResponse, limit: number) {
-  const decoder = new TextDecoder("utf-8")
-  let text = ""
-  let bytes = 0
-  yield* Stream.runForEachArray(
-    Stream.takeWhile(response.body, () => bytes <= limit),
-    (chunks) =>
-      Effect.sync(() => {
-        for (const chunk of chunks) {
-          bytes += chunk.length
-          text += decoder.decode(chunk, { stream: true })
-        }
-      })
-  )
-  return { text: text + decoder.decode(), whole: bytes <= limit }
-})
-
 const withTrace = (request: TransportRequest, traceparent: string | undefined): TransportRequest =>
   traceparent === undefined ? request : { ...request, headers: { ...request.headers, traceparent } }
 
 /** The adapter of a protocol over a transport. @category constructors @since 0.1.0 */
 export const make = (transport: Transport["Service"], protocol: HttpProtocol): ProviderAdapter => {
-  const open = Effect.fnUntraced(function* (call: ProviderCall) {
+  const refused = (slug: string, status: number, headers: Readonly<Record<string, string>>, text: string) =>
+    Effect.flatMap(Clock.currentTimeMillis, (now) => Effect.fail(protocol.mapError(slug, status, headers, text, now)))
+
+  const read = (call: ProviderCall, answer: TransportAnswer): Effect.Effect<ReadonlyArray<InferenceEvent>, ProviderError> => {
+    const { slug } = call.provider.definition
+    const { headers, isWhole, status, text } = answer
+    if (!isSuccess(status)) return refused(slug, status, headers, text)
+    if (!isWhole) return Effect.fail(answerFault(slug, new ProviderAnswer({ fault: "malformed", message: "the answer is too large" })))
+    const { events, fault } = protocol.decodeAnswer(call, text)
+    return fault === null ? Effect.succeed(events) : Effect.fail(answerFault(slug, fault))
+  }
+
+  const send = (call: ProviderCall): Effect.Effect<ReadonlyArray<InferenceEvent>, ProviderError> => {
+    const limit = call.request.operation === "images" ? MAX_IMAGES_ANSWER : MAX_ANSWER
+    const steps = {
+      onSuccess: (answer: TransportAnswer) => read(call, answer),
+      onFailure: (error: TransportError) => Effect.fail(fromTransport(call.provider.definition.slug)(error))
+    }
+    return Effect.flatMapEager(protocol.request(call), (request) =>
+      Effect.matchEffect(transport.ask(withTrace(request, call.traceparent), limit), steps)
+    )
+  }
+
+  const stream = Effect.fnUntraced(function* (call: ProviderCall) {
     const { slug } = call.provider.definition
     const request = yield* protocol.request(call)
     const response = yield* Effect.mapError(transport.send(withTrace(request, call.traceparent)), fromTransport(slug))
-    if (response.status >= 200 && response.status < 300) return response
-    const failed = yield* Effect.orElseSucceed(readText(response, MAX_ERROR), () => ({ text: "", whole: false }))
-    return yield* protocol.mapError(slug, response.status, response.headers, failed.text, yield* Clock.currentTimeMillis)
-  })
-
-  const send = Effect.fnUntraced(function* (call: ProviderCall): Effect.fn.Return<ReadonlyArray<InferenceEvent>, ProviderError> {
-    const provider = call.provider.definition.slug
-    const limit = call.request.operation === "images" ? MAX_IMAGES_ANSWER : MAX_ANSWER
-    const read = Effect.flatMap(open(call), (response) => Effect.mapError(readText(response, limit), brokenMidway(provider)))
-    const { text, whole } = yield* Effect.scoped(read)
-    if (!whole) return yield* answerFault(provider, new ProviderAnswer({ fault: "malformed", message: "the answer is too large" }))
-    const { events, fault } = protocol.decodeAnswer(call, text)
-    return fault === null ? events : yield* answerFault(provider, fault)
+    if (isSuccess(response.status)) return decodeStream(slug, response, () => protocol.decoder(call))
+    const failed = yield* Effect.orElseSucceed(readText(response, MAX_FAILURE), () => ({ text: "" }))
+    return yield* refused(slug, response.status, response.headers, failed.text)
   })
 
   return {
     send,
-    stream: (call) =>
-      Effect.map(open(call), (response) => decodeStream(call.provider.definition.slug, response, () => protocol.decoder(call))),
+    stream,
     unsupported: protocol.unsupported,
     transformModelId: protocol.transformModelId,
     mapError: (provider, status, headers, body) => protocol.mapError(provider, status, headers, body, 0)

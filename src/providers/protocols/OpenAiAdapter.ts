@@ -46,7 +46,7 @@ export const mapError: HttpProtocol.HttpProtocol["mapError"] = (provider, status
 /** @category constructors @since 0.1.0 */
 export const make = (transport: Transport["Service"]): ProviderAdapter =>
   HttpProtocol.make(transport, {
-    request: (call) => Effect.sync(() => toRequest(call)),
+    request: (call) => Effect.succeed(toRequest(call)),
     decodeAnswer: (call, text) => (call.request.operation === "chat" ? decodeAnswer(text) : OpenAiMediaCodec.decodeAnswer(call, text)),
     decoder: () => new StreamDecoder(),
     unsupported: (call) => (call.request.operation === "chat" ? unsupported(call) : null),
