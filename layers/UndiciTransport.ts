@@ -62,7 +62,7 @@ class Silence {
   private tick(): void {
     this.now++
     // It stops only when it finds nobody, not with each request that ends.
-    if (this.exchanges.size === 0) return this.stop()
+    if (this.exchanges.size === 0) this.stop()
     for (const exchange of this.exchanges) {
       if (this.now - exchange.heardAt > this.limits[exchange.phase] * exchange.patience) exchange.expire()
     }

@@ -37,7 +37,7 @@ export interface Permit {
 export class Breakers extends Context.Service<
   Breakers,
   {
-    /** Asked for at once. Null when the circuit is open, or half open with its one probe under way. Waits for nobody, unless for the leave to probe. */
+    /** Null when the circuit is open, or half open with its one probe under way. Waits for nobody, unless for the leave to probe. */
     readonly permit: (provider: string) => Effect.Effect<Permit | null>
     readonly states: Effect.Effect<ReadonlyArray<BreakerState>>
     readonly reset: (provider: string) => Effect.Effect<void>
@@ -169,11 +169,12 @@ const make = (options: Circuit.BreakersOptions, others: Others, clock: Clock.Clo
     return leave
   })
 
-  const permit = (provider: string): Effect.Effect<Permit | null> => {
-    if (!circuits.has(provider)) showState(provider, "closed")
-    const seen = circuitOf(provider).snapshot()
-    return seen.state === "closed" ? Effect.succeed(admit(provider, null)) : permitFrom(provider, seen)
-  }
+  const permit = (provider: string): Effect.Effect<Permit | null> =>
+    Effect.suspend(() => {
+      if (!circuits.has(provider)) showState(provider, "closed")
+      const seen = circuitOf(provider).snapshot()
+      return seen.state === "closed" ? Effect.succeed(admit(provider, null)) : permitFrom(provider, seen)
+    })
 
   const states = Effect.map(Clock.currentTimeMillis, (now) =>
     [...circuits].map(([provider, circuit]): BreakerState => {

@@ -174,7 +174,7 @@ const makeRoute = Effect.gen(function* () {
 
   /** Null where the circuit lets nobody through. */
   const take = <A>(turn: Turn<A>): Effect.Effect<TurnEnd<A> | null> =>
-    Effect.flatMapEager(breakers.permit(turn.candidate.provider), (permit): Effect.Effect<TurnEnd<A> | null> => {
+    Effect.flatMap(breakers.permit(turn.candidate.provider), (permit): Effect.Effect<TurnEnd<A> | null> => {
       if (permit === null) return Effect.succeed(null)
       const asked = attempt(turn, permit, 1)
       // Nobody else may probe until this one has said something.
