@@ -107,8 +107,7 @@ interface Run {
   status: number
   candidate: Candidate | null
   cost: Money.Money
-  /** What was set aside for it. */
-  held: Money.Money
+  readonly charge: Charge.Charge
 }
 
 /** The HTTP status of a request whose caller has left before the end; never sent. */
@@ -138,7 +137,8 @@ export class Gateway extends Context.Service<
         lifecycle: yield* Lifecycle,
         trials: yield* Trials,
         caps: yield* KeyCaps,
-        moderation: yield* Moderation
+        moderation: yield* Moderation,
+        clock: yield* Clock.Clock
       }
       const velocity = yield* VelocityMode
       yield* line.outcomes.subscribe((outcome) => velocity.observe(isTrouble(outcome)))
@@ -160,38 +160,42 @@ interface Line {
   readonly trials: Trials["Service"]
   readonly caps: KeyCaps["Service"]
   readonly moderation: Moderation["Service"]
+  readonly clock: Clock.Clock
 }
 
-/** Begins to write a request down; what is written is told when the Scope closes, after the charge has ended. */
-const begin = Effect.fnUntraced(function* (line: Line, call: GatewayCall) {
+/** Begins to write a request down; when the Scope closes its charge has ended, and what is written is told. */
+const begin = (line: Line, call: GatewayCall, scope: Scope.Scope): Effect.Effect<Run> => {
   const run: Run = {
     call,
     flags: new Set(),
-    startedAt: yield* Clock.currentTimeMillis,
+    startedAt: line.clock.currentTimeMillisUnsafe(),
     log: AttemptLog.make(),
     meter: new Meter(Pricing.promptTokens(call.request), call.request.audio?.seconds),
+    charge: new Charge.Charge(line.ledger, (exit) => abandoned(run, exit, line.lifecycle.state() === "stopped")),
     routing: null,
     firstChunkAt: null,
     outcome: "rejected",
     status: 500,
     candidate: null,
-    cost: Money.zero,
-    held: Money.zero
+    cost: Money.zero
   }
   if (!call.caller.isAnonymous) {
     const { caller, clientRequestId, request, rid } = call
     const about = { clientRequestId, requestedModel: request.model, stream: request.stream, startedAt: run.startedAt }
     line.running.begin({ id: rid, account: caller.accountId, keyId: caller.keyId, ...about })
   }
-  yield* Scope.addFinalizer(
-    yield* Effect.scope,
-    Effect.flatMap(Clock.currentTimeMillis, (now) => {
-      if (call.caller.trialEndsAt !== null && run.cost > 0n) line.trials.used(call.caller.accountId, totalTokens(run.meter.usage()))
-      return line.outcomes.publish(toOutcome(run, now))
-    })
+  const tell = Effect.sync(() => {
+    if (call.caller.trialEndsAt !== null && run.cost > 0n) line.trials.used(call.caller.accountId, totalTokens(run.meter.usage()))
+    line.outcomes.tell(toOutcome(run, line.clock.currentTimeMillisUnsafe()))
+  })
+  return Effect.as(
+    Scope.addFinalizerExit(scope, (exit) => {
+      const ended = run.charge.close(exit)
+      return ended === Effect.void ? tell : Effect.andThen(ended, tell)
+    }),
+    run
   )
-  return run
-})
+}
 
 /** Runs the guardrails of the key: from here on nobody sees what they took out. */
 const guardInput = Effect.fnUntraced(function* (line: Line, run: Run, guardrails: Guardrails) {
@@ -210,38 +214,37 @@ const check = Effect.fnUntraced(function* (line: Line, run: Run) {
   if (run.call.caller.guardrails !== undefined) yield* guardInput(line, run, run.call.caller.guardrails)
   const { caller, request } = run.call
   const resolved = yield* line.resolution.resolve(request, caller.isAnonymous ? null : caller.accountId)
-  const { routing } = resolved
-  const candidates = yield* line.balancer.order(request, resolved.candidates, (candidate) => priceRoute(request, [candidate]).amount)
-  run.routing = routing
+  run.routing = resolved.routing
+  const cost = (candidate: Candidate): bigint => priceRoute(request, [candidate]).amount
+  const candidates = resolved.candidates.length === 1 ? resolved.candidates : yield* line.balancer.order(request, resolved.candidates, cost)
   const { model } = candidates[0]
   if (request.maxTokens !== null && request.maxTokens > model.contextLength) {
     return yield* new MaxTokensTooLarge({ maxTokens: request.maxTokens, limit: model.maxOutput ?? model.contextLength })
   }
-  const priced = candidates.find((candidate) => !candidate.model.free)?.model
-  if (caller.isAnonymous && priced !== undefined) return yield* new ModelNeedsKey({ model: priced.id })
-  if (caller.trialEndsAt !== null && priced !== undefined) {
-    if (run.startedAt >= caller.trialEndsAt) return yield* new TrialExpired({ model: priced.id })
-    yield* line.trials.admit(caller.accountId)
+  if (caller.isAnonymous || caller.trialEndsAt !== null) {
+    const priced = candidates.find((candidate) => !candidate.model.free)?.model
+    if (caller.isAnonymous && priced !== undefined) return yield* new ModelNeedsKey({ model: priced.id })
+    if (caller.trialEndsAt !== null && priced !== undefined) {
+      if (run.startedAt >= caller.trialEndsAt) return yield* new TrialExpired({ model: priced.id })
+      yield* line.trials.admit(caller.accountId)
+    }
   }
   if (caller.maxRequests !== null) yield* line.caps.admit(caller)
   return candidates
 })
 
 /** Sets the money of a request aside. */
-const hold = Effect.fnUntraced(function* (line: Line, run: Run, candidates: Arr.NonEmptyReadonlyArray<Candidate>) {
+const hold = Effect.fnUntraced(function* (run: Run, candidates: Arr.NonEmptyReadonlyArray<Candidate>) {
+  const { charge } = run
   const { caller, request } = run.call
   const { amount, minimum, prompt } = priceRoute(request, candidates)
-  const wanted = { accountId: caller.accountId, rid: run.call.rid, amount, minimum, dailyUsd: caller.limits.dailyUsd }
-  const onAbandoned = (exit: Exit.Exit<unknown, unknown>) => abandoned(run, exit, line.lifecycle.state() === "stopped")
-  const charge = yield* caller.isAnonymous
-    ? Charge.openFree(run.call.rid, onAbandoned)
-    : Effect.provideService(Charge.open(wanted, onAbandoned), Ledger, line.ledger)
-  run.held = charge.held
+  if (caller.isAnonymous) charge.openFree()
+  else yield* charge.open({ accountId: caller.accountId, rid: run.call.rid, amount, minimum, dailyUsd: caller.limits.dailyUsd })
   // A hold that was clamped bounds the output, so that an answer never costs more than was held for it.
   const clamped = request.maxTokens === null && charge.held < amount
   const maxTokens = (candidate: Candidate): number | null =>
     clamped ? Math.min(maxOutputOf(candidate), Pricing.affordableOutput(candidate.pricing, charge.held, prompt)) : null
-  return { charge, clamped, failover: { request, candidates, maxTokens, log: run.log } }
+  return { clamped, failover: { request, candidates, maxTokens, log: run.log } }
 })
 
 /** What the caches have of a request; null when they were not asked. */
@@ -261,90 +264,95 @@ const replay = (run: Run, candidates: Arr.NonEmptyReadonlyArray<Candidate>, kept
   return { candidate: run.candidate, cost: Money.zero, routing: run.routing, cache: "hit" as const, flags: [...run.flags] }
 }
 
-const noted = <A, R>(run: Run, effect: Effect.Effect<A, GatewayError, R>) =>
-  Effect.tapError(effect, (error) => Effect.sync(() => note(run)(error)))
-
-/** Writes down what a failure is answered with. */
-const note = (run: Run) => (error: GatewayError) => {
-  run.status = run.call.statusOf?.(error) ?? run.status
-}
+/** Runs a request from its beginning, and writes down what its failure is answered with. */
+const begun =
+  <A>(work: (line: Line, run: Run) => Effect.Effect<A, GatewayError, Scope.Scope>) =>
+  (line: Line, call: GatewayCall): Effect.Effect<A, GatewayError, Scope.Scope> =>
+    Effect.flatMap(Effect.scope, (scope) =>
+      Effect.flatMap(begin(line, call, scope), (run) =>
+        Effect.tapError(work(line, run), (error) =>
+          Effect.sync(() => {
+            run.status = run.call.statusOf?.(error) ?? run.status
+          })
+        )
+      )
+    )
 
 /** Ends a request that no provider answered: the caller's own mistake leaves nothing, a provider's fault a refund. */
-const refuse = (run: Run, charge: Charge.Charge) => (error: AllProvidersFailed) => {
+const refuse = (run: Run) => (error: AllProvidersFailed) => {
   run.outcome = error.last !== null && isCallersMistake(error.last) ? "rejected" : "refunded"
-  note(run)(error)
-  return Effect.andThen(charge.end(run.outcome === "rejected" ? { _tag: "Release" } : refund(run, error.message)), Effect.fail(error))
+  return Effect.andThen(run.charge.end(run.outcome === "rejected" ? { _tag: "Release" } : refund(run, error.message)), Effect.fail(error))
 }
 
 /** Ends a request that was answered whole, and waits until that is durable. */
-const settle = (run: Run, charge: Charge.Charge, candidate: Candidate) => {
+const settle = (run: Run, candidate: Candidate) => {
   run.outcome = "ok"
   run.status = 200
   run.candidate = candidate
   const end = Charge.forUsage(candidate, run.meter.usage())
   run.cost = end.cost
-  return Effect.as(charge.end(end), end)
+  return Effect.as(run.charge.end(end), end)
 }
 
-const answer = Effect.fnUntraced(function* (line: Line, call: GatewayCall) {
-  const run = yield* begin(line, call)
-  const candidates = yield* noted(run, check(line, run))
-  const found = yield* lookUp(line, run, candidates)
-  if (found?._tag === "Hit") {
-    const events = OutputGuard.whole(call.caller.guardrails?.output, run.flags, found.answer.events)
-    return { ...replay(run, candidates, found.answer), events, usage: run.meter.usage() }
-  }
-  const { charge, clamped, failover } = yield* noted(run, hold(line, run, candidates))
-  const { candidate, events } = yield* line.failover.send(failover).pipe(Effect.catch(refuse(run, charge)))
-  run.meter.feed(events)
-  const end = yield* settle(run, charge, candidate)
-  yield* keep(found, call.request, clamped, candidate, events)
-  const shown = OutputGuard.whole(call.caller.guardrails?.output, run.flags, events)
-  const about = { candidate, routing: run.routing, cache: cacheState(found), flags: [...run.flags] }
-  return { ...about, events: shown, usage: end.usage, cost: end.cost }
-})
-
-const stream = Effect.fnUntraced(function* (line: Line, call: GatewayCall) {
-  const run = yield* begin(line, call)
-  const candidates = yield* noted(run, check(line, run))
-  const found = yield* lookUp(line, run, candidates)
-  if (found?._tag === "Hit") {
-    run.firstChunkAt = yield* Clock.currentTimeMillis
-    const events = Stream.rechunk(Stream.fromArray(inPieces(found.answer.events)), 1)
-    return {
-      ...replay(run, candidates, found.answer),
-      events: events.pipe(OutputGuard.stream(call.caller.guardrails?.output, run.flags)),
-      usage: () => run.meter.usage()
+const answer = begun(
+  Effect.fnUntraced(function* (line: Line, run: Run): Effect.fn.Return<GatewayAnswer, GatewayError, Scope.Scope> {
+    const { caller } = run.call
+    const candidates = yield* check(line, run)
+    const found = yield* lookUp(line, run, candidates)
+    if (found?._tag === "Hit") {
+      const events = OutputGuard.whole(caller.guardrails?.output, run.flags, found.answer.events)
+      return { ...replay(run, candidates, found.answer), events, usage: run.meter.usage() }
     }
-  }
-  const { charge, clamped, failover } = yield* noted(run, hold(line, run, candidates))
-  const kept: Array<InferenceEvent> = []
-  const opened = yield* line.failover.stream(failover).pipe(Effect.catch(refuse(run, charge)))
-  run.candidate = opened.candidate
-  run.firstChunkAt = yield* Clock.currentTimeMillis
-  const failed = (error: ProviderError) => {
-    run.outcome = "refunded"
-    run.status = 502
-    return Effect.andThen(charge.end(refund(run, error.message)), Effect.fail(error))
-  }
-  const finish = () => {
-    const last = run.log.current ?? opened.candidate
-    return Effect.as(Effect.andThen(settle(run, charge, last), keep(found, call.request, clamped, last, kept)), null)
-  }
-  const events = stage(opened.events, {
-    each: (batches) => {
-      for (const batch of batches) {
-        run.meter.feed(batch)
-        if (found !== null) kept.push(...batch)
-      }
-      return batches
-    },
-    end: Effect.suspend(finish),
-    failed
+    const { clamped, failover } = yield* hold(run, candidates)
+    const { candidate, events } = yield* Effect.catch(line.failover.send(failover), refuse(run))
+    run.meter.feed(events)
+    const { cost, usage } = yield* settle(run, candidate)
+    if (found !== null) yield* keep(found, run.call.request, clamped, candidate, events)
+    const shown = OutputGuard.whole(caller.guardrails?.output, run.flags, events)
+    return { candidate, routing: run.routing, cache: cacheState(found), flags: [...run.flags], events: shown, usage, cost }
   })
-  const about = { candidate: opened.candidate, routing: run.routing, cache: cacheState(found), flags: [...run.flags] }
-  return { ...about, events: events.pipe(OutputGuard.stream(call.caller.guardrails?.output, run.flags)), usage: () => run.meter.usage() }
-})
+)
+
+const stream = begun(
+  Effect.fnUntraced(function* (line: Line, run: Run): Effect.fn.Return<GatewayStream, GatewayError, Scope.Scope> {
+    const guard = run.call.caller.guardrails?.output
+    const candidates = yield* check(line, run)
+    const found = yield* lookUp(line, run, candidates)
+    if (found?._tag === "Hit") {
+      run.firstChunkAt = line.clock.currentTimeMillisUnsafe()
+      const events = Stream.rechunk(Stream.fromArray(inPieces(found.answer.events)), 1)
+      const shown = events.pipe(OutputGuard.stream(guard, run.flags))
+      return { ...replay(run, candidates, found.answer), events: shown, usage: () => run.meter.usage() }
+    }
+    const { clamped, failover } = yield* hold(run, candidates)
+    const kept: Array<InferenceEvent> = []
+    const opened = yield* Effect.catch(line.failover.stream(failover), refuse(run))
+    run.candidate = opened.candidate
+    run.firstChunkAt = line.clock.currentTimeMillisUnsafe()
+    const failed = (error: ProviderError) => {
+      run.outcome = "refunded"
+      run.status = 502
+      return Effect.andThen(run.charge.end(refund(run, error.message)), Effect.fail(error))
+    }
+    const finish = () => {
+      const last = run.log.current ?? opened.candidate
+      return Effect.as(Effect.andThen(settle(run, last), keep(found, run.call.request, clamped, last, kept)), null)
+    }
+    const events = stage(opened.events, {
+      each: (batches) => {
+        for (const batch of batches) {
+          run.meter.feed(batch)
+          if (found !== null) kept.push(...batch)
+        }
+        return batches
+      },
+      end: Effect.suspend(finish),
+      failed
+    })
+    const about = { candidate: opened.candidate, routing: run.routing, cache: cacheState(found), flags: [...run.flags] }
+    return { ...about, events: events.pipe(OutputGuard.stream(guard, run.flags)), usage: () => run.meter.usage() }
+  })
+)
 
 const refund = (run: Run, why: string): Charge.ChargeEnd => ({
   _tag: "Refund",
@@ -385,7 +393,7 @@ const toOutcome = (run: Run, now: number): Outcome => ({
   routing: run.routing,
   usage: run.meter.usage(),
   cost: run.cost,
-  held: run.held,
+  held: run.charge.held,
   outcome: run.outcome,
   flags: [...run.flags],
   status: run.status,

@@ -6,8 +6,7 @@
 import { Effect, type Exit, Scope } from "effect"
 import type { LedgerError } from "../../schemas/LedgerEntry.ts"
 import type { Candidate } from "../../schemas/Model.ts"
-import type { Money } from "../../schemas/Money.ts"
-import * as MoneyValue from "../../schemas/Money.ts"
+import { type Money, zero } from "../../schemas/Money.ts"
 import type { Usage } from "../../schemas/Usage.ts"
 import { type Hold, type HoldRequest, Ledger, type Settlement } from "./Ledger.ts"
 import * as Pricing from "./Pricing.ts"
@@ -15,65 +14,68 @@ import * as Pricing from "./Pricing.ts"
 /** How a request ends: a settlement, or nothing owed and nobody at fault. @category models @since 0.1.0 */
 export type ChargeEnd = Settlement | { readonly _tag: "Release" }
 
-/** One request's hold. @category models @since 0.1.0 */
-export interface Charge {
-  readonly rid: string
-  /** What is held, at most what was asked for. */
-  readonly held: Money
-  /** Ends the charge and waits until the end is durable. The first call decides; later ones do nothing. */
-  readonly end: (end: ChargeEnd) => Effect.Effect<void>
-}
-
 /**
- * Holds the most a request can cost until the Scope closes. Whoever has not called `end` by then is settled as
- * `abandoned` says: whatever happened, the hold ends once.
+ * One request's money: held once, ended once. Whoever makes one has to see that `close` runs, whatever happens.
  *
- * @category constructors
+ * @category models
  * @since 0.1.0
  */
+export class Charge {
+  /** What is held, at most what was asked for. */
+  held: Money = zero
+  private hold: Hold | null = null
+  private isOpen = false
+  private readonly ledger: Pick<Ledger["Service"], "hold" | "settle" | "release">
+  private readonly abandoned: (exit: Exit.Exit<unknown, unknown>) => ChargeEnd
+
+  constructor(ledger: Pick<Ledger["Service"], "hold" | "settle" | "release">, abandoned: (exit: Exit.Exit<unknown, unknown>) => ChargeEnd) {
+    this.ledger = ledger
+    this.abandoned = abandoned
+  }
+
+  /** Holds the most that the request can cost. */
+  open(request: HoldRequest): Effect.Effect<void, LedgerError> {
+    return Effect.uninterruptible(
+      Effect.map(this.ledger.hold(request), (hold) => {
+        this.hold = hold
+        this.held = hold.amount
+        this.isOpen = true
+      })
+    )
+  }
+
+  /** Of a request that has no account, because whatever it does costs nothing: there is only an end to be told. */
+  openFree(): void {
+    this.isOpen = true
+  }
+
+  /** Ends the charge and waits until the end is durable. The first call decides; later ones do nothing. */
+  end(how: ChargeEnd): Effect.Effect<void> {
+    return Effect.uninterruptible(Effect.suspend(() => this.endNow(how)))
+  }
+
+  /** Whoever has not ended it by now is settled as `abandoned` says. */
+  close(exit: Exit.Exit<unknown, unknown>): Effect.Effect<void> {
+    return this.isOpen ? Effect.uninterruptible(this.endNow(this.abandoned(exit))) : Effect.void
+  }
+
+  private endNow(how: ChargeEnd): Effect.Effect<void> {
+    if (!this.isOpen) return Effect.void
+    this.isOpen = false
+    if (this.hold === null) return Effect.void
+    return how._tag === "Release" ? this.ledger.release(this.hold) : this.ledger.settle(this.hold, how)
+  }
+}
+
+/** A charge that is open until the Scope closes: whatever happened, the hold ends once. @category constructors @since 0.1.0 */
 export const open = Effect.fnUntraced(function* (
   request: HoldRequest,
   abandoned: (exit: Exit.Exit<unknown, unknown>) => ChargeEnd
 ): Effect.fn.Return<Charge, LedgerError, Ledger | Scope.Scope> {
-  const ledger = yield* Ledger
-  let ended = false
-  const end = (held: Hold, decide: () => ChargeEnd): Effect.Effect<void> =>
-    Effect.uninterruptible(
-      Effect.suspend(() => {
-        if (ended) return Effect.void
-        ended = true
-        const how = decide()
-        return how._tag === "Release" ? ledger.release(held) : ledger.settle(held, how)
-      })
-    )
-  const scope = yield* Effect.scope
-  const hold = yield* Effect.uninterruptible(
-    Effect.tap(ledger.hold(request), (held) => Scope.addFinalizerExit(scope, (exit) => end(held, () => abandoned(exit))))
-  )
-  return { rid: hold.rid, held: hold.amount, end: (how) => end(hold, () => how) }
-})
-
-/**
- * The charge of a request that has no account, because whatever it does costs nothing. Whoever has not called `end` is told
- * to `abandoned` all the same.
- *
- * @category constructors
- * @since 0.1.0
- */
-export const openFree = Effect.fnUntraced(function* (
-  rid: string,
-  abandoned: (exit: Exit.Exit<unknown, unknown>) => ChargeEnd
-): Effect.fn.Return<Charge, never, Scope.Scope> {
-  let ended = false
-  yield* Scope.addFinalizerExit(yield* Effect.scope, (exit) =>
-    Effect.sync(() => {
-      if (!ended) abandoned(exit)
-    })
-  )
-  const end = Effect.sync(() => {
-    ended = true
-  })
-  return { rid, held: MoneyValue.zero, end: () => end }
+  const charge = new Charge(yield* Ledger, abandoned)
+  yield* Scope.addFinalizerExit(yield* Effect.scope, (exit) => charge.close(exit))
+  yield* charge.open(request)
+  return charge
 })
 
 /** What is owed for what was used, at the price of the provider that answered. @category constructors @since 0.1.0 */
