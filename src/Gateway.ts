@@ -6,20 +6,20 @@
  *
  * @since 0.1.0
  */
-import { type Array as Arr, Cause, Clock, Context, Effect, Exit, Layer, Scope, Stream } from "effect"
-import type { CacheMode, Caller } from "../schemas/Account.ts"
+import { type Array as Arr, Clock, Context, Effect, Layer, type Scope, Stream } from "effect"
 import type { GuardrailBlocked, Guardrails } from "../schemas/Guardrail.ts"
-import type { InferenceEvent, InferenceRequest } from "../schemas/Inference.ts"
+import type { InferenceEvent } from "../schemas/Inference.ts"
 import type { LedgerError } from "../schemas/LedgerEntry.ts"
 import type { Candidate } from "../schemas/Model.ts"
 import * as Money from "../schemas/Money.ts"
 import { isCallersMistake, type ProviderError } from "../schemas/Provider.ts"
 import { MaxTokensTooLarge, ModelNeedsKey, TrialExpired } from "../schemas/Refusal.ts"
-import { totalTokens, type Usage } from "../schemas/Usage.ts"
+import type { Usage } from "../schemas/Usage.ts"
 import { AnswerCache, type CacheState, cacheState, keep, modelsOf } from "./caches/AnswerCache.ts"
 import { type CachedAnswer, candidateOf, inPieces } from "./caches/CachedAnswer.ts"
 import type { CatalogError } from "./catalog/Catalog.ts"
 import { Resolution } from "./catalog/Resolution.ts"
+import { begin, type GatewayRun, type Rooms, type RunCall, refund } from "./GatewayRun.ts"
 import * as InputGuard from "./guardrails/InputGuard.ts"
 import { Moderation } from "./guardrails/Moderation.ts"
 import * as OutputGuard from "./guardrails/OutputGuard.ts"
@@ -31,14 +31,12 @@ import { Ledger } from "./ledger/Ledger.ts"
 import * as Pricing from "./ledger/Pricing.ts"
 import { maxOutputOf, priceRoute } from "./ledger/RoutePrice.ts"
 import { VelocityMode } from "./limits/VelocityMode.ts"
-import * as AttemptLog from "./providers/AttemptLog.ts"
 import type { AllProvidersFailed } from "./providers/Failover.ts"
 import { StructuredAnswers } from "./providers/StructuredAnswers.ts"
 import { Balancer } from "./routing/Balancer.ts"
 import type { Routing } from "./routing/RouterDecision.ts"
-import { Meter } from "./streams/Meter.ts"
 import { stage } from "./streams/Stage.ts"
-import { isTrouble, type Outcome, Outcomes } from "./usage/Outcomes.ts"
+import { isTrouble, Outcomes } from "./usage/Outcomes.ts"
 import { RunningRequests } from "./usage/RunningRequests.ts"
 
 /** Everything that can keep a request from an answer. @category errors @since 0.1.0 */
@@ -55,15 +53,7 @@ export type GatewayError =
   | AllProvidersFailed
 
 /** One request, authenticated and decoded. @category models @since 0.1.0 */
-export interface GatewayCall {
-  readonly caller: Caller
-  readonly request: InferenceRequest
-  /** The server's id of the request: names it in the book, once. */
-  readonly rid: string
-  /** The caller's own id, for tracing only. */
-  readonly clientRequestId: string | null
-  /** What the request says of the response cache; null, or absent: nothing. */
-  readonly cache?: CacheMode | null
+export interface GatewayCall extends RunCall {
   /** The status that a failure is answered with, for the request's row. */
   readonly statusOf?: (error: GatewayError) => number
 }
@@ -92,26 +82,6 @@ export interface GatewayStream {
   readonly flags: ReadonlyArray<string>
   readonly cache: CacheState
 }
-
-/** What is written down while a request runs; its end is told from it. */
-interface Run {
-  /** Its request is what guardrails left of it. */
-  call: GatewayCall
-  readonly flags: Set<string>
-  readonly startedAt: number
-  readonly log: AttemptLog.AttemptLog
-  readonly meter: Meter
-  routing: Routing | null
-  firstChunkAt: number | null
-  outcome: Outcome["outcome"]
-  status: number
-  candidate: Candidate | null
-  cost: Money.Money
-  readonly charge: Charge.Charge
-}
-
-/** The HTTP status of a request whose caller has left before the end; never sent. */
-const CLIENT_CLOSED_REQUEST = 499
 
 /** @category services @since 0.1.0 */
 export class Gateway extends Context.Service<
@@ -148,57 +118,17 @@ export class Gateway extends Context.Service<
 }
 
 /** The rooms that a request goes through. */
-interface Line {
+interface Line extends Rooms {
   readonly balancer: Balancer["Service"]
   readonly resolution: Resolution["Service"]
   readonly cache: AnswerCache["Service"]
-  readonly ledger: Ledger["Service"]
   readonly failover: StructuredAnswers["Service"]
-  readonly outcomes: Outcomes["Service"]
-  readonly running: RunningRequests["Service"]
-  readonly lifecycle: Lifecycle["Service"]
-  readonly trials: Trials["Service"]
   readonly caps: KeyCaps["Service"]
   readonly moderation: Moderation["Service"]
-  readonly clock: Clock.Clock
-}
-
-/** Begins to write a request down; when the Scope closes its charge has ended, and what is written is told. */
-const begin = (line: Line, call: GatewayCall, scope: Scope.Scope): Effect.Effect<Run> => {
-  const run: Run = {
-    call,
-    flags: new Set(),
-    startedAt: line.clock.currentTimeMillisUnsafe(),
-    log: AttemptLog.make(),
-    meter: new Meter(Pricing.promptTokens(call.request), call.request.audio?.seconds),
-    charge: new Charge.Charge(line.ledger, (exit) => abandoned(run, exit, line.lifecycle.state() === "stopped")),
-    routing: null,
-    firstChunkAt: null,
-    outcome: "rejected",
-    status: 500,
-    candidate: null,
-    cost: Money.zero
-  }
-  if (!call.caller.isAnonymous) {
-    const { caller, clientRequestId, request, rid } = call
-    const about = { clientRequestId, requestedModel: request.model, stream: request.stream, startedAt: run.startedAt }
-    line.running.begin({ id: rid, account: caller.accountId, keyId: caller.keyId, ...about })
-  }
-  const tell = Effect.sync(() => {
-    if (call.caller.trialEndsAt !== null && run.cost > 0n) line.trials.used(call.caller.accountId, totalTokens(run.meter.usage()))
-    line.outcomes.tell(toOutcome(run, line.clock.currentTimeMillisUnsafe()))
-  })
-  return Effect.as(
-    Scope.addFinalizerExit(scope, (exit) => {
-      const ended = run.charge.close(exit)
-      return ended === Effect.void ? tell : Effect.andThen(ended, tell)
-    }),
-    run
-  )
 }
 
 /** Runs the guardrails of the key: from here on nobody sees what they took out. */
-const guardInput = Effect.fnUntraced(function* (line: Line, run: Run, guardrails: Guardrails) {
+const guardInput = Effect.fnUntraced(function* (line: Line, run: GatewayRun, guardrails: Guardrails) {
   const guarded = yield* Effect.tapError(InputGuard.guard(guardrails, run.call.request, line.moderation), ({ rule }) =>
     Effect.sync(() => {
       run.flags.add(`${rule}.blocked`)
@@ -210,7 +140,7 @@ const guardInput = Effect.fnUntraced(function* (line: Line, run: Run, guardrails
 })
 
 /** Resolves and checks: who is let through may be answered. */
-const check = Effect.fnUntraced(function* (line: Line, run: Run) {
+const check = Effect.fnUntraced(function* (line: Line, run: GatewayRun) {
   if (run.call.caller.guardrails !== undefined) yield* guardInput(line, run, run.call.caller.guardrails)
   const { caller, request } = run.call
   const resolved = yield* line.resolution.resolve(request, caller.isAnonymous ? null : caller.accountId)
@@ -234,7 +164,7 @@ const check = Effect.fnUntraced(function* (line: Line, run: Run) {
 })
 
 /** Sets the money of a request aside. */
-const hold = Effect.fnUntraced(function* (run: Run, candidates: Arr.NonEmptyReadonlyArray<Candidate>) {
+const hold = Effect.fnUntraced(function* (run: GatewayRun, candidates: Arr.NonEmptyReadonlyArray<Candidate>) {
   const { charge } = run
   const { caller, request } = run.call
   const { amount, minimum, prompt } = priceRoute(request, candidates)
@@ -248,7 +178,7 @@ const hold = Effect.fnUntraced(function* (run: Run, candidates: Arr.NonEmptyRead
 })
 
 /** What the caches have of a request; null when they were not asked. */
-const lookUp = (line: Line, run: Run, candidates: Arr.NonEmptyReadonlyArray<Candidate>) => {
+const lookUp = (line: Line, run: GatewayRun, candidates: Arr.NonEmptyReadonlyArray<Candidate>) => {
   const { cache, caller, request } = run.call
   const wishes = { request: cache ?? null, key: caller.cache }
   if (!line.cache.isWanted(wishes, request.operation)) return Effect.succeed(null)
@@ -256,7 +186,7 @@ const lookUp = (line: Line, run: Run, candidates: Arr.NonEmptyReadonlyArray<Cand
 }
 
 /** Gives a kept answer, which costs nothing. */
-const replay = (run: Run, candidates: Arr.NonEmptyReadonlyArray<Candidate>, kept: CachedAnswer) => {
+const replay = (run: GatewayRun, candidates: Arr.NonEmptyReadonlyArray<Candidate>, kept: CachedAnswer) => {
   run.outcome = "cached"
   run.status = 200
   run.candidate = candidateOf(kept, candidates)
@@ -266,26 +196,26 @@ const replay = (run: Run, candidates: Arr.NonEmptyReadonlyArray<Candidate>, kept
 
 /** Runs a request from its beginning, and writes down what its failure is answered with. */
 const begun =
-  <A>(work: (line: Line, run: Run) => Effect.Effect<A, GatewayError, Scope.Scope>) =>
+  <A>(work: (line: Line, run: GatewayRun) => Effect.Effect<A, GatewayError, Scope.Scope>) =>
   (line: Line, call: GatewayCall): Effect.Effect<A, GatewayError, Scope.Scope> =>
     Effect.flatMap(Effect.scope, (scope) =>
       Effect.flatMap(begin(line, call, scope), (run) =>
         Effect.tapError(work(line, run), (error) =>
           Effect.sync(() => {
-            run.status = run.call.statusOf?.(error) ?? run.status
+            run.status = call.statusOf?.(error) ?? run.status
           })
         )
       )
     )
 
 /** Ends a request that no provider answered: the caller's own mistake leaves nothing, a provider's fault a refund. */
-const refuse = (run: Run) => (error: AllProvidersFailed) => {
+const refuse = (run: GatewayRun) => (error: AllProvidersFailed) => {
   run.outcome = error.last !== null && isCallersMistake(error.last) ? "rejected" : "refunded"
   return Effect.andThen(run.charge.end(run.outcome === "rejected" ? { _tag: "Release" } : refund(run, error.message)), Effect.fail(error))
 }
 
 /** Ends a request that was answered whole, and waits until that is durable. */
-const settle = (run: Run, candidate: Candidate) => {
+const settle = (run: GatewayRun, candidate: Candidate) => {
   run.outcome = "ok"
   run.status = 200
   run.candidate = candidate
@@ -295,7 +225,7 @@ const settle = (run: Run, candidate: Candidate) => {
 }
 
 const answer = begun(
-  Effect.fnUntraced(function* (line: Line, run: Run): Effect.fn.Return<GatewayAnswer, GatewayError, Scope.Scope> {
+  Effect.fnUntraced(function* (line: Line, run: GatewayRun): Effect.fn.Return<GatewayAnswer, GatewayError, Scope.Scope> {
     const { caller } = run.call
     const candidates = yield* check(line, run)
     const found = yield* lookUp(line, run, candidates)
@@ -314,7 +244,7 @@ const answer = begun(
 )
 
 const stream = begun(
-  Effect.fnUntraced(function* (line: Line, run: Run): Effect.fn.Return<GatewayStream, GatewayError, Scope.Scope> {
+  Effect.fnUntraced(function* (line: Line, run: GatewayRun): Effect.fn.Return<GatewayStream, GatewayError, Scope.Scope> {
     const guard = run.call.caller.guardrails?.output
     const candidates = yield* check(line, run)
     const found = yield* lookUp(line, run, candidates)
@@ -353,51 +283,3 @@ const stream = begun(
     return { ...about, events: events.pipe(OutputGuard.stream(guard, run.flags)), usage: () => run.meter.usage() }
   })
 )
-
-const refund = (run: Run, why: string): Charge.ChargeEnd => ({
-  _tag: "Refund",
-  model: run.candidate?.model.id ?? run.log.attempts.at(-1)?.model ?? run.call.request.model,
-  provider: run.candidate?.provider ?? run.log.attempts.at(-1)?.provider ?? null,
-  why
-})
-
-/**
- * The end of a request that reached none of its own. The caller left: who pays for the input and what was produced until
- * then, once a provider was asked. Or something of ours broke, or the shutdown cut it: that costs the caller nothing.
- */
-const abandoned = (run: Run, exit: Exit.Exit<unknown, unknown>, stopped: boolean): Charge.ChargeEnd => {
-  // An interruption comes with whatever was thrown while it was carried out; alone, a defect is ours.
-  const broke = Exit.isFailure(exit) && !Cause.hasInterrupts(exit.cause)
-  if (broke || stopped) {
-    run.outcome = "refunded"
-    run.status = broke ? 500 : 503
-    return refund(run, broke ? "internal error" : "shutdown")
-  }
-  const candidate = run.log.current ?? run.candidate
-  run.outcome = "cancelled"
-  run.status = CLIENT_CLOSED_REQUEST
-  if (candidate === null) return { _tag: "Release" }
-  run.candidate = candidate
-  const end = Charge.forUsage(candidate, run.meter.usage())
-  run.cost = end.cost
-  return end
-}
-
-const toOutcome = (run: Run, now: number): Outcome => ({
-  caller: run.call.caller,
-  request: run.call.request,
-  rid: run.call.rid,
-  clientRequestId: run.call.clientRequestId,
-  candidate: run.candidate,
-  attempts: run.log.attempts,
-  routing: run.routing,
-  usage: run.meter.usage(),
-  cost: run.cost,
-  held: run.charge.held,
-  outcome: run.outcome,
-  flags: [...run.flags],
-  status: run.status,
-  startedAt: run.startedAt,
-  endedAt: now,
-  timeToFirstChunkMs: run.firstChunkAt === null ? null : run.firstChunkAt - run.startedAt
-})

@@ -16,13 +16,15 @@ const routed = (routing: Routing): Record<string, string> => ({
 })
 
 /** Who answered, and what chose the model where a router did. @category formatting @since 0.1.0 */
-export const answerHeaders = ({ cache, candidate, flags, routing }: GatewayAnswer | GatewayStream): Record<string, string> => ({
-  "x-sluice-provider": candidate.provider,
-  "x-sluice-model": candidate.model.id,
-  "x-sluice-cache": cache,
-  ...(flags.length === 0 ? {} : { "x-sluice-guardrail": flags.join(", ") }),
-  ...(routing === null ? {} : routed(routing))
-})
+export const answerHeaders = ({ cache, candidate, flags, routing }: GatewayAnswer | GatewayStream): Record<string, string> => {
+  const headers: Record<string, string> = {
+    "x-sluice-provider": candidate.provider,
+    "x-sluice-model": candidate.model.id,
+    "x-sluice-cache": cache
+  }
+  if (flags.length > 0) headers["x-sluice-guardrail"] = flags.join(", ")
+  return routing === null ? headers : Object.assign(headers, routed(routing))
+}
 
 /** What a request says of the response cache: `x-sluice-cache`, and `cache-control: no-store`, which wins. @category accessors @since 0.1.0 */
 export const cacheWish = (headers: Readonly<Record<string, string | undefined>>): CacheMode | null => {

@@ -48,6 +48,7 @@ interface Exchange {
   readonly keeping: Keeping
   readonly requestId: string
   readonly createdAt: number
+  /** Those of the limits; the answer's own are added to them. */
   readonly headers: Record<string, string>
   readonly count: (tokens: () => number) => void
 }
@@ -60,20 +61,21 @@ const factsOf = ({ call, createdAt, requestId }: Exchange, model: string, usage:
   usage
 })
 
-const whole = Effect.fnUntraced(function* (gateway: Gateway["Service"], exchange: Exchange) {
-  const { call, count, edge, headers, keeping } = exchange
-  const answer = yield* gateway.answer(call)
-  const { candidate, cost, events, usage } = answer
-  // What was kept costs nothing, and nothing of the limits.
-  count(() => (answer.cache === "hit" ? 0 : totalTokens(usage)))
-  const { body, contentType } = edge.encodeAnswer(
-    events,
-    factsOf(exchange, candidate.model.id, () => usage)
-  )
-  const about = { ...answerHeaders(answer), "x-sluice-cost-usd": Money.toUsd(cost) }
-  yield* keeping.done({ contentType, headers: about, body })
-  return HttpServerResponse.text(body, { contentType, headers: { ...headers, ...about } })
-})
+const whole = (gateway: Gateway["Service"], exchange: Exchange) =>
+  Effect.flatMap(gateway.answer(exchange.call), (answer) => {
+    const { count, edge, headers, keeping } = exchange
+    const { candidate, cost, events, usage } = answer
+    // What was kept costs nothing, and nothing of the limits.
+    count(() => (answer.cache === "hit" ? 0 : totalTokens(usage)))
+    const { body, contentType } = edge.encodeAnswer(
+      events,
+      factsOf(exchange, candidate.model.id, () => usage)
+    )
+    const about = answerHeaders(answer)
+    about["x-sluice-cost-usd"] = Money.toUsd(cost)
+    const response = HttpServerResponse.text(body, { contentType, headers: Object.assign(headers, about) })
+    return keeping.isKeyed ? Effect.as(keeping.done({ contentType, headers: about, body }), response) : Effect.succeed(response)
+  })
 
 /** The bytes of a stream: events, then the end or the error. A keyed one is kept before its end is told. */
 const streamed = Effect.fnUntraced(function* (gateway: Gateway["Service"], exchange: Exchange) {
@@ -96,7 +98,7 @@ const streamed = Effect.fnUntraced(function* (gateway: Gateway["Service"], excha
   const failed = (error: ProviderError) => Effect.as(keeping.failed, encoder.encode(out.error(ApiError.fromProvider(error))))
   const body = stage(opened.events, { each: Arr.map((batch) => write(out.encode(batch))), end, failed })
   count(() => (opened.cache === "hit" ? 0 : totalTokens(opened.usage())))
-  return HttpServerResponse.stream(body, { contentType: EVENT_STREAM, headers: { ...headers, ...about } })
+  return HttpServerResponse.stream(body, { contentType: EVENT_STREAM, headers: Object.assign(headers, about) })
 })
 
 /** A request within the limits of its key, or refused by them. `count` is told the tokens that it used. */

@@ -67,6 +67,11 @@ export interface KeyedOptions {
   readonly requestId: string
 }
 
+interface KeyedServices {
+  readonly idempotency: Idempotency["Service"]
+  readonly hasher: KeyHasher["Service"]
+}
+
 /**
  * Runs `work` under the request's key, if it has one. Whoever leaves before the end has been charged for what was
  * produced, so the key is spent; a failure that was not charged gives it back.
@@ -74,14 +79,20 @@ export interface KeyedOptions {
  * @category middleware
  * @since 0.1.0
  */
-export const run = Effect.fnUntraced(function* <R>(
-  services: { readonly idempotency: Idempotency["Service"]; readonly hasher: KeyHasher["Service"] },
+export const run = <R>(
+  services: KeyedServices,
   options: KeyedOptions,
   work: (keeping: Keeping) => Effect.Effect<HttpServerResponse.HttpServerResponse, ApiError.ApiError, R>
+): Effect.Effect<HttpServerResponse.HttpServerResponse, ApiError.ApiError, R | Scope.Scope> =>
+  options.key === null
+    ? work({ rid: options.requestId, isKeyed: false, done: () => Effect.void, failed: Effect.void })
+    : runKeyed(services, { ...options, key: options.key }, work)
+
+const runKeyed = Effect.fnUntraced(function* <R>(
+  { hasher, idempotency }: KeyedServices,
+  { accountId, body, key, path, requestId }: KeyedOptions & { readonly key: string },
+  work: (keeping: Keeping) => Effect.Effect<HttpServerResponse.HttpServerResponse, ApiError.ApiError, R>
 ): Effect.fn.Return<HttpServerResponse.HttpServerResponse, ApiError.ApiError, R | Scope.Scope> {
-  const { accountId, body, key, path, requestId } = options
-  if (key === null) return yield* work({ rid: requestId, isKeyed: false, done: () => Effect.void, failed: Effect.void })
-  const { hasher, idempotency } = services
   const bodyHash = hasher.hash(Redacted.make(`${path}\n${JSON.stringify(body)}`))
   const request: ClaimRequest = { accountId, key, bodyHash, rid: requestId }
   const claim = yield* Effect.mapError(idempotency.claim(request), ApiError.fromLedger)

@@ -78,11 +78,11 @@ const possible = (pricing: Pricing, promptTokens: number): ReadonlyArray<Pricing
 
 /** The dearest a token of a prompt of that many can be. @category pricing @since 0.1.0 */
 export const dearestInput = (pricing: Pricing, promptTokens: number): Money.Money =>
-  possible(pricing, promptTokens).map(dearestPrompt).reduce(Money.max)
+  pricing.tiers === undefined ? dearestPrompt(pricing) : possible(pricing, promptTokens).map(dearestPrompt).reduce(Money.max)
 
 /** The dearest an output token after such a prompt can be. @category pricing @since 0.1.0 */
 export const dearestOutput = (pricing: Pricing, promptTokens: number): Money.Money =>
-  possible(pricing, promptTokens).map(dearestCompletion).reduce(Money.max)
+  pricing.tiers === undefined ? dearestCompletion(pricing) : possible(pricing, promptTokens).map(dearestCompletion).reduce(Money.max)
 
 /** Tokens that an image in a prompt is taken for before a provider has counted: the most that the usual sizes cost. */
 const IMAGE_TOKENS = 1_600
