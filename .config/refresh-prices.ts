@@ -1,5 +1,6 @@
 /**
- * `npm run prices`: holds the shipped prices against a maintained source and prints what differs; `-- --write` takes it over.
+ * `npm run prices`: holds the shipped prices against a maintained source and prints what differs; `-- --write` takes it over,
+ * to be reviewed as a difference of the data file; `--file=` names another one.
  * Images, audio, embeddings and free models are left alone, and so is what the source does not know.
  */
 import { readFileSync, writeFileSync } from "node:fs"
@@ -8,6 +9,7 @@ import { fileURLToPath } from "node:url"
 import { calcPrice } from "@pydantic/genai-prices"
 import * as Money from "../schemas/Money.ts"
 import { perToken } from "../src/catalog/ListingPrice.ts"
+import table from "../src/catalog/repositories.json" with { type: "json" }
 
 interface Tier {
   readonly aboveInput: number
@@ -35,26 +37,34 @@ interface Row {
   readonly providers: ReadonlyArray<{ readonly slug: string; readonly nativeId: string; pricing?: Pricing }>
 }
 
-const file = join(dirname(dirname(fileURLToPath(import.meta.url))), "src", "catalog", "models.json")
+const repositories: Readonly<Record<string, string>> = table
+const given = process.argv.find((argument) => argument.startsWith("--file="))?.slice("--file=".length)
+const file = given ?? join(dirname(dirname(fileURLToPath(import.meta.url))), "src", "catalog", "models.json")
 
-/** Providers by the source's names for them. */
-const sources: Readonly<Record<string, string>> = {
-  openai: "openai",
-  anthropic: "anthropic",
-  "google-vertex": "google",
-  "google-ai-studio": "google",
-  openrouter: "openrouter",
-  groq: "groq",
-  together: "together",
-  fireworks: "fireworks",
-  deepseek: "deepseek",
-  mistral: "mistral",
-  xai: "x-ai",
-  cerebras: "cerebras",
-  moonshot: "moonshotai",
-  perplexity: "perplexity",
-  cohere: "cohere",
-  "aws-bedrock": "aws"
+/** Providers by the source's names for them, the first that knows a model. */
+const sources: Readonly<Record<string, ReadonlyArray<string>>> = {
+  openai: ["openai"],
+  anthropic: ["anthropic"],
+  "google-vertex": ["google"],
+  "google-ai-studio": ["google"],
+  openrouter: ["openrouter"],
+  groq: ["groq"],
+  together: ["together"],
+  fireworks: ["fireworks"],
+  deepseek: ["deepseek"],
+  mistral: ["mistral"],
+  xai: ["x-ai"],
+  cerebras: ["cerebras"],
+  moonshot: ["moonshotai"],
+  perplexity: ["perplexity"],
+  cohere: ["cohere"],
+  "aws-bedrock": ["aws"],
+  novita: ["huggingface_novita", "novita"],
+  nebius: ["huggingface_nebius"],
+  sambanova: ["huggingface_sambanova"],
+  "cloudflare-workers-ai": ["cloudflare"],
+  minimax: ["minimax"],
+  zai: ["zai"]
 }
 
 type Price = number | { readonly base: number; readonly tiers: ReadonlyArray<{ readonly start: number; readonly price: number }> }
@@ -74,10 +84,19 @@ const dearest = (providerId: string, nativeId: string) =>
     .map((timestamp) => calcPrice({ input_tokens: 1_000, output_tokens: 1_000 }, nativeId, { providerId, timestamp }))
     .reduce((most, next) => ((next?.total_price ?? 0) > (most?.total_price ?? 0) ? next : most))
 
+/** What Hugging Face resells is known by the name of its repository. */
+const entryOf = (slug: string, nativeId: string, repository: string | undefined) => {
+  for (const providerId of sources[slug] ?? []) {
+    const named = providerId.startsWith("huggingface_") ? repository : undefined
+    const found = dearest(providerId, nativeId) ?? (named === undefined ? null : dearest(providerId, named))
+    if (found !== null) return found
+  }
+  return null
+}
+
 /** What the source says a model costs at a provider; null where it does not know it. */
-const lookUp = (slug: string, nativeId: string): Pricing | null => {
-  const providerId = sources[slug]
-  const found = providerId === undefined ? null : dearest(providerId, nativeId)
+const lookUp = (slug: string, nativeId: string, repository: string | undefined): Pricing | null => {
+  const found = entryOf(slug, nativeId, repository)
   if (found === null) return null
   const prices = Object.entries(classes).flatMap(([name, key]) => {
     const price: unknown = found.model_price[key]
@@ -116,18 +135,27 @@ const canonical = (pricing: Pricing | null | undefined): string =>
   )
 
 const rows: ReadonlyArray<Row> = JSON.parse(readFileSync(file, "utf8"))
+/** Whether the source speaks of what is paid for. */
+const isByTokens = (row: Row): boolean =>
+  !row.free && !row.modality.endsWith("embedding") && row.pricing?.image === undefined && row.pricing?.audioSecond === undefined
+
 let differences = 0
 for (const row of rows) {
-  if (row.free || row.modality.endsWith("embedding") || row.pricing?.image !== undefined || row.pricing?.audioSecond !== undefined) continue
+  if (!isByTokens(row)) continue
   for (const provider of row.providers) {
-    const fresh = lookUp(provider.slug, provider.nativeId)
-    if (fresh === null || canonical(fresh) === canonical(provider.pricing)) continue
+    const fresh = lookUp(provider.slug, provider.nativeId, repositories[row.id])
+    if (fresh === null || canonical(fresh) === canonical(provider.pricing ?? row.pricing)) continue
     differences++
     console.log(`${row.id} at ${provider.slug}\n  - ${shown(provider.pricing)}\n  + ${shown(fresh)}`)
     // The price of a model where a provider has none of its own follows the provider it was taken from.
     if (canonical(row.pricing) === canonical(provider.pricing)) row.pricing = fresh
     provider.pricing = fresh
   }
+}
+for (const row of rows) {
+  const prices = row.providers.flatMap(({ pricing }) => (pricing === undefined ? [] : [canonical(pricing)]))
+  if (!isByTokens(row) || prices.length === 0 || prices.includes(canonical(row.pricing))) continue
+  console.log(`${row.id}: its own price, where a provider has none, is no provider's: ${shown(row.pricing)}`)
 }
 console.log(differences === 0 ? "Every price is as the source has it." : `${differences} prices differ.`)
 if (process.argv.includes("--write") && differences > 0) {
