@@ -4,7 +4,7 @@
  *
  * @since 0.1.0
  */
-import { Array as Arr, Effect, Scope } from "effect"
+import { Array as Arr, Effect, type Scope } from "effect"
 import { type HttpServerRequest, HttpServerResponse } from "effect/http"
 import type { Caller } from "../../schemas/Account.ts"
 import type { InferenceRequest } from "../../schemas/Inference.ts"
@@ -17,16 +17,16 @@ import { Identity } from "../identity/Identity.ts"
 import { KeyHasher } from "../identity/KeyHasher.ts"
 import { Idempotency } from "../ledger/Idempotency.ts"
 import * as Pricing from "../ledger/Pricing.ts"
-import { type Admitted, KeyLimits } from "../limits/KeyLimits.ts"
+import { KeyLimits } from "../limits/KeyLimits.ts"
 import { stage } from "../streams/Stage.ts"
 import { customer, customerOrNobody, knownCustomer } from "./Access.ts"
+import { type Admission, admit } from "./Admission.ts"
 import { answerHeaders, cacheWish } from "./AnswerHeaders.ts"
 import * as ApiError from "./ApiError.ts"
 import type { IpGate } from "./IpGate.ts"
 import { KeepAlive } from "./KeepAlive.ts"
 import type { Keeping } from "./KeyedRequest.ts"
 import * as KeyedRequest from "./KeyedRequest.ts"
-import { limitHeaders } from "./LimitHeaders.ts"
 import type { AnswerFacts, ProtocolEdge } from "./ProtocolEdge.ts"
 import { RequestIds } from "./RequestContext.ts"
 
@@ -40,7 +40,7 @@ const encoder = new TextEncoder()
 
 const EVENT_STREAM = "text/event-stream"
 
-/** One request with what its answer is written from. `count` is told the tokens that it used. */
+/** One request with what its answer is written from. */
 interface Exchange {
   readonly edge: ProtocolEdge
   readonly http: HttpServerRequest.HttpServerRequest
@@ -50,7 +50,8 @@ interface Exchange {
   readonly createdAt: number
   /** Those of the limits; the answer's own are added to them. */
   readonly headers: Record<string, string>
-  readonly count: (tokens: () => number) => void
+  /** Is told the tokens that it used. */
+  readonly admission: Admission
 }
 
 const factsOf = ({ call, createdAt, requestId }: Exchange, model: string, usage: AnswerFacts["usage"]): AnswerFacts => ({
@@ -63,10 +64,10 @@ const factsOf = ({ call, createdAt, requestId }: Exchange, model: string, usage:
 
 const whole = (gateway: Gateway["Service"], exchange: Exchange) =>
   Effect.flatMap(gateway.answer(exchange.call), (answer) => {
-    const { count, edge, headers, keeping } = exchange
+    const { admission, edge, headers, keeping } = exchange
     const { candidate, cost, events, usage } = answer
     // What was kept costs nothing, and nothing of the limits.
-    count(() => (answer.cache === "hit" ? 0 : totalTokens(usage)))
+    admission.count(() => (answer.cache === "hit" ? 0 : totalTokens(usage)))
     const { body, contentType } = edge.encodeAnswer(
       events,
       factsOf(exchange, candidate.model.id, () => usage)
@@ -79,7 +80,7 @@ const whole = (gateway: Gateway["Service"], exchange: Exchange) =>
 
 /** The bytes of a stream: events, then the end or the error. A keyed one is kept before its end is told. */
 const streamed = Effect.fnUntraced(function* (gateway: Gateway["Service"], exchange: Exchange) {
-  const { call, count, edge, headers, http, keeping } = exchange
+  const { admission, call, edge, headers, http, keeping } = exchange
   const opened = yield* gateway.stream(call)
   const { model } = opened.candidate
   const about = { ...answerHeaders(opened), "cache-control": "no-cache, no-transform", "x-accel-buffering": "no" }
@@ -97,17 +98,9 @@ const streamed = Effect.fnUntraced(function* (gateway: Gateway["Service"], excha
   })
   const failed = (error: ProviderError) => Effect.as(keeping.failed, encoder.encode(out.error(ApiError.fromProvider(error))))
   const body = stage(opened.events, { each: Arr.map((batch) => write(out.encode(batch))), end, failed })
-  count(() => (opened.cache === "hit" ? 0 : totalTokens(opened.usage())))
+  admission.count(() => (opened.cache === "hit" ? 0 : totalTokens(opened.usage())))
   return HttpServerResponse.stream(body, { contentType: EVENT_STREAM, headers: Object.assign(headers, about) })
 })
-
-/** A request within the limits of its key, or refused by them. `count` is told the tokens that it used. */
-interface Admission {
-  readonly refused: ApiError.ApiError | null
-  readonly headers: Record<string, string>
-  readonly now: number
-  readonly count: (tokens: () => number) => void
-}
 
 /** What a route does with requests: failures come in the protocol's shape. @category models @since 0.1.0 */
 export type Handler = (
@@ -131,33 +124,6 @@ export const make = Effect.gen(function* () {
   const limits = yield* KeyLimits
   const services = { idempotency: yield* Idempotency, hasher: yield* KeyHasher }
 
-  /** A place within the limits, for as long as the Scope is open; `count` is told what was used of the tokens expected. */
-  const admit = (caller: Caller, expected: number): Effect.Effect<Admission, never, Scope.Scope> =>
-    Effect.flatMap(Effect.scope, (scope) => {
-      let entered: Admitted | null = null
-      let used = (): number => 0
-      const leave = Effect.sync(() => {
-        if (entered !== null) limits.leave(caller, entered, used())
-      })
-      const came = (admitted: Admitted): Admission => {
-        entered = admitted
-        const { at, refused, view } = admitted
-        return {
-          refused: refused === null ? null : ApiError.fromLimit(refused, caller.isAnonymous),
-          headers: limitHeaders(view, at),
-          now: at,
-          count: (tokens) => {
-            used = tokens
-          }
-        }
-      }
-      // Before it enters, so that whoever leaves in between leaves nothing behind.
-      return Effect.flatMap(Scope.addFinalizer(scope, leave), () => {
-        const now = limits.enterNow(caller, expected)
-        return now === null ? Effect.uninterruptible(Effect.map(limits.enter(caller, expected), came)) : Effect.succeed(came(now))
-      })
-    })
-
   const admitAndAnswer = Effect.fnUntraced(function* (
     edge: ProtocolEdge,
     http: HttpServerRequest.HttpServerRequest,
@@ -165,13 +131,14 @@ export const make = Effect.gen(function* () {
     request: InferenceRequest,
     keeping: Keeping
   ) {
-    const { count, headers, now, refused } = yield* admit(caller, expectedTokens(request))
+    const admission = yield* admit(limits, caller, expectedTokens(request))
+    const { headers, now, refused } = admission
     const { clientId, id } = yield* RequestIds
     const refuse = (error: ApiError.ApiError) =>
       Effect.as(keeping.failed, HttpServerResponse.setHeaders(edge.refuse(error, clientId ?? id), headers))
     if (refused !== null) return yield* refuse(refused)
     const call = { caller, request, rid: keeping.rid, clientRequestId: clientId, statusOf, cache: cacheWish(http.headers) }
-    const exchange: Exchange = { edge, http, call, keeping, requestId: id, createdAt: Math.floor(now / 1_000), headers, count }
+    const exchange: Exchange = { edge, http, call, keeping, requestId: id, createdAt: Math.floor(now / 1_000), headers, admission }
     const answer = request.stream ? streamed(gateway, exchange) : whole(gateway, exchange)
     return yield* Effect.catch(answer, (error) => {
       const failed = refuse(ApiError.fromGateway(error))
@@ -192,7 +159,7 @@ export const make = Effect.gen(function* () {
   const countTokens = Effect.fnUntraced(function* (edge: ProtocolEdge, http: HttpServerRequest.HttpServerRequest) {
     const caller = knownCustomer(identity, http) ?? (yield* customer(identity, http))
     const request = yield* edge.read(http)
-    const { headers, refused } = yield* admit(caller, 0)
+    const { headers, refused } = yield* admit(limits, caller, 0)
     if (refused !== null) {
       const { clientId, id } = yield* RequestIds
       return HttpServerResponse.setHeaders(edge.refuse(refused, clientId ?? id), headers)
