@@ -11,6 +11,7 @@ import { SqlClient, SqlError } from "effect/sql"
 import type { ServeFlags } from "../src/cli/Sluice.ts"
 import { adviceOf, messageOf } from "../src/database/Failures.ts"
 import { VERSION } from "../src/http/ApiDescription.ts"
+import * as QueryMetrics from "../src/telemetry/QueryMetrics.ts"
 import * as Embedded from "./Embedded.ts"
 import * as House from "./House.ts"
 import * as Logging from "./Logging.ts"
@@ -90,7 +91,7 @@ export const serve = Effect.fnUntraced(function* (flags: ServeFlags) {
   }
   const second = WorkerLink.isWorker ? Deferred.makeUnsafe<void>() : yield* StopSignals.again
   if (WorkerLink.isWorker) WorkerLink.obey(() => Deferred.doneUnsafe(second, Effect.void))
-  const telemetry = Telemetry.layer(settings.telemetry, VERSION).pipe(Layer.provideMerge(log))
+  const telemetry = Layer.merge(Telemetry.layer(settings.telemetry, VERSION), QueryMetrics.layer).pipe(Layer.provideMerge(log))
   const hurry = Deferred.await(second)
   const launch = (turns: Turns, port = settings.port) =>
     Layer.launch(assemble({ ...settings, port }, secrets, turns).pipe(Layer.provide(telemetry)))

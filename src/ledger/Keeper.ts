@@ -24,6 +24,16 @@ const journaled = Metric.counter("sluice_ledger_journaled_total", {
   incremental: true
 })
 
+/** Charges whose write was tried again, and those that can never be written. Those that succeed are counted with the requests. @category metrics @since 0.1.0 */
+export const deductions = (status: "retried" | "failed", count: number): Effect.Effect<void> => Metric.update(uncertain(status), count)
+
+const uncertain = (status: string) =>
+  Metric.counter("sluice_credit_deduction_total", {
+    description: "Charges",
+    incremental: true,
+    attributes: { status, endpoint: "", is_streaming: "" }
+  })
+
 const quarantined = Metric.counter("sluice_ledger_quarantined_total", {
   description: "Settlements that the database can never take",
   incremental: true
@@ -124,7 +134,8 @@ export class Keeper {
     return Effect.logError(`The end of ${rid} can never be written and is set aside: ${reason.slice(0, 300)}`).pipe(
       Effect.andThen(Effect.retry(attempt, { schedule: Schedule.spaced(QUARANTINE_PAUSE), times: QUARANTINE_TRIES })),
       Effect.catch(() => Effect.logError(`The end of ${rid} is lost: ${JSON.stringify(settled.row)}`)),
-      Effect.andThen(Metric.update(quarantined, 1))
+      Effect.andThen(Metric.update(quarantined, 1)),
+      Effect.andThen(deductions("failed", 1))
     )
   }
 

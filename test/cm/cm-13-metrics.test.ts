@@ -176,6 +176,19 @@ describe("metrics", () => {
     assert.isAbove(valueOf(now, "circuit_breaker_successes_total", { provider: "openai", state: "closed" }), 0)
   })
 
+  it("counts and times statements by table and operation, and writes of charges among them", async () => {
+    await growth(chat, (grown) => {
+      for (const labels of [
+        { table: "requests", operation: "insert" },
+        { table: "ledger_commit", operation: "select" }
+      ]) {
+        assert.isAbove(grown("database_queries_total", labels), 0, labels.table)
+        assert.isAbove(grown("database_query_duration_seconds_count", labels), 0)
+        assert.isAbove(grown("sluice_database_query_duration_seconds_sum", labels), 0)
+      }
+    })
+  })
+
   it("makes no span where nobody traces: a provider is told of no trace, also when the caller has one", async () => {
     await fetch(`${home.server.url}/v1/chat/completions`, {
       method: "POST",

@@ -213,6 +213,7 @@ describe("a database that dies under load", () => {
     await stop()
     assert.isAbove(await metric(server, "sluice_ledger_journaled_total"), 0)
     assert.strictEqual(await metric(server, "sluice_ledger_unsecured_total"), 0)
+    assert.isAbove(await metric(server, 'sluice_credit_deduction_total(?=[^\\n]*status="retried")'), 0)
     await eventually(() => sound(server, customer, seen), 10_000)
     assert.strictEqual(await server.stop(), 0)
   }, 120_000)
