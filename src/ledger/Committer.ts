@@ -8,7 +8,7 @@ import { Clock, Deferred, Effect, Fiber, Metric, Schedule, type Scope } from "ef
 import { isDataError, messageOf } from "../database/Failures.ts"
 import * as Batch from "./Batch.ts"
 import type { Journal, Journals } from "./Journal.ts"
-import { deductions, Keeper, type LedgerStanding } from "./Keeper.ts"
+import { Keeper, type LedgerStanding } from "./Keeper.ts"
 import type { HoldAnswer, Lease, Waiter } from "./Lease.ts"
 import { Leases } from "./Leases.ts"
 import type { LeaseTotals, LedgerBook } from "./LedgerBook.ts"
@@ -300,11 +300,9 @@ export class Committer {
     if (isDataError(error)) return this.isolate(batch, message)
     // What is free in a lease is still granted; who needs more is told that the trouble is ours.
     this.leases.refuseAll("unavailable")
-    return Effect.logWarning(`A ledger batch will be sent again: ${message.slice(0, 300)}`).pipe(
-      Effect.andThen(deductions("retried", batch.settles.length)),
-      Effect.andThen(Effect.sleep(RETRY_PAUSE)),
-      Effect.andThen(Effect.suspend(() => this.send(batch)))
-    )
+    return this.keeper
+      .sendsAgain(batch.settles.length, message)
+      .pipe(Effect.andThen(Effect.sleep(RETRY_PAUSE)), Effect.andThen(Effect.suspend(() => this.send(batch))))
   }
 
   /** A row of the batch can never be written. Nothing of it was applied: halves are tried, and the culprit is set aside. */

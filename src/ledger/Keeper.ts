@@ -24,10 +24,8 @@ const journaled = Metric.counter("sluice_ledger_journaled_total", {
   incremental: true
 })
 
-/** Charges whose write was tried again, and those that can never be written. Those that succeed are counted with the requests. @category metrics @since 0.1.0 */
-export const deductions = (status: "retried" | "failed", count: number): Effect.Effect<void> => Metric.update(uncertain(status), count)
-
-const uncertain = (status: string) =>
+/** Charges whose write is tried again, and those that can never be written. Those that succeed are counted with the requests. */
+const deductions = (status: "retried" | "failed") =>
   Metric.counter("sluice_credit_deduction_total", {
     description: "Charges",
     incremental: true,
@@ -127,6 +125,12 @@ export class Keeper {
     })
   }
 
+  /** Tells of ends that the database did not take this time. */
+  sendsAgain(count: number, why: string): Effect.Effect<void> {
+    const told = Effect.logWarning(`A ledger batch will be sent again: ${why.slice(0, 300)}`)
+    return Effect.andThen(told, Metric.update(deductions("retried"), count))
+  }
+
   /** Puts an end that the database can never take where the operator finds it. */
   setAside(book: LedgerBook, node: string, settled: PendingSettle, reason: string): Effect.Effect<void> {
     const { rid } = settled.row
@@ -135,7 +139,7 @@ export class Keeper {
       Effect.andThen(Effect.retry(attempt, { schedule: Schedule.spaced(QUARANTINE_PAUSE), times: QUARANTINE_TRIES })),
       Effect.catch(() => Effect.logError(`The end of ${rid} is lost: ${JSON.stringify(settled.row)}`)),
       Effect.andThen(Metric.update(quarantined, 1)),
-      Effect.andThen(deductions("failed", 1))
+      Effect.andThen(Metric.update(deductions("failed"), 1))
     )
   }
 
