@@ -204,6 +204,17 @@ const make = Effect.fnUntraced(function* (options: CatalogSyncOptions) {
     return results
   })
 
+  let readAt: ReadonlyMap<string, string> = new Map()
+  /** Serves what others have read: where replicas cannot hear each other, only the database tells of it. */
+  const catchUp = Effect.gen(function* () {
+    const now = yield* lists.readAt
+    const news = [...now].filter(([provider, at]) => readAt.get(provider) !== at)
+    readAt = now
+    if (news.length === 0) return
+    yield* Effect.forEach(news, ([provider]) => lists.forget(provider), { discard: true })
+    yield* refresh
+  })
+
   const listing = registry.all.filter((provider) => provider.active && provider.definition.modelsPath !== null)
 
   yield* refresh
@@ -217,7 +228,9 @@ const make = Effect.fnUntraced(function* (options: CatalogSyncOptions) {
     return from === holder ? Effect.void : Effect.andThen(lists.forget(provider), refresh)
   })
   if (options.everyMs > 0) {
-    const round = Effect.catchCause(sync(listing, options.everyMs), (cause) => Effect.logError("Reading the lists of models failed", cause))
+    const round = Effect.catchCause(Effect.andThen(sync(listing, options.everyMs), catchUp), (cause) =>
+      Effect.logError("Reading the lists of models failed", cause)
+    )
     const rounds = Effect.andThen(round, Effect.sleep(Math.min(options.everyMs, AGAIN)))
     yield* register("catalog lists", Effect.andThen(Effect.sleep(options.firstAfterMs), Effect.forever(rounds)))
   }

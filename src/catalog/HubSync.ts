@@ -130,10 +130,16 @@ const make = Effect.fnUntraced(function* (options: HubSyncOptions) {
   const holder = yield* (yield* SecureRandom.SecureRandom).uuidV7()
   const turn = yield* Semaphore.make(1)
   let snapshot = snapshotOf(1, [])
+  let seen = ""
 
   const refresh = book.known.pipe(
     Effect.map((rows) => {
-      snapshot = snapshotOf(snapshot.version + 1, rows)
+      const now = rows
+        .map(({ repository, syncedAt }) => `${repository} ${syncedAt}`)
+        .sort()
+        .join()
+      if (now !== seen) snapshot = snapshotOf(snapshot.version + 1, rows)
+      seen = now
     }),
     Effect.catchCause((cause) => Effect.logWarning("What is kept of the Hugging Face Hub could not be read", cause))
   )
@@ -193,8 +199,12 @@ const make = Effect.fnUntraced(function* (options: HubSyncOptions) {
   yield* broadcast.subscribe(CHANNEL, (heard) => (heard._tag === "Message" && heard.message === holder ? Effect.void : refresh))
   if (options.everyMs > 0) {
     const every = Math.min(options.everyMs, ROUND)
-    const quiet = Effect.catchCause(Semaphore.withPermits(turn, 1)(round(options.everyMs, every)), (cause) =>
-      Effect.logWarning("The Hugging Face Hub could not be read", cause)
+    // What others read is looked up too: nobody but the database may have told of it.
+    const quiet = Effect.andThen(
+      Effect.catchCause(Semaphore.withPermits(turn, 1)(round(options.everyMs, every)), (cause) =>
+        Effect.logWarning("The Hugging Face Hub could not be read", cause)
+      ),
+      refresh
     )
     yield* Effect.forkScoped(Effect.delay(Effect.repeat(quiet, Schedule.spaced(every)), options.firstAfterMs))
   }

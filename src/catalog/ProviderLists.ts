@@ -38,6 +38,8 @@ export class ProviderLists extends Context.Service<
     readonly get: (provider: string) => Effect.Effect<ReadonlyArray<ListedRow>, ProviderListsError>
     /** Providers whose list is kept. */
     readonly providers: Effect.Effect<ReadonlyArray<string>, ProviderListsError>
+    /** When each provider's list was last read whole, by anybody: something else than before says that there may be news. */
+    readonly readAt: Effect.Effect<ReadonlyMap<string, string>, ProviderListsError>
     /** Leave to read a provider's list: one process at a time, not sooner than `everyMs` after it was last read whole, nor than `againMs` after that was last tried. */
     readonly claim: (provider: string, holder: string, everyMs: number, againMs: number) => Effect.Effect<boolean, ProviderListsError>
     /** Gives the leave back, with what became of it. */
@@ -62,6 +64,7 @@ const failure = (error: unknown) => new ProviderListsError({ message: messageOf(
 
 const Details = Schema.Array(Schema.Struct({ details: Schema.fromJsonString(ListedRow) }))
 const Names = Schema.Array(Schema.Struct({ provider: Schema.String }))
+const Reads = Schema.Array(Schema.Struct({ provider: Schema.String, at: Schema.String }))
 const Known = Schema.Array(Schema.Struct({ native_id: Schema.String, hash: Schema.String, active: Schema.Boolean, absent: Schema.Int }))
 
 interface Written extends ListedRow {
@@ -145,6 +148,10 @@ const make = Effect.gen(function* () {
     get: (provider) => Cache.get(lists, provider),
     providers: Effect.map(read(Names, sql`SELECT DISTINCT provider FROM provider_list_rows WHERE active ORDER BY provider`), (rows) =>
       rows.map((row) => row.provider)
+    ),
+    readAt: Effect.map(
+      read(Reads, sql`SELECT provider, extract(epoch FROM succeeded_at)::text AS at FROM provider_lists WHERE succeeded_at IS NOT NULL`),
+      (rows) => new Map(rows.map((row) => [row.provider, row.at]))
     ),
     claim: (provider, holder, everyMs, againMs) => Effect.mapError(claim(provider, holder, everyMs, againMs), failure),
     release: (provider, holder, end) =>

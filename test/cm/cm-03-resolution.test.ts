@@ -2,9 +2,10 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Redacted } from "effect"
 import { Catalog } from "../../src/catalog/Catalog.ts"
 import { shipped } from "../../src/catalog/CatalogData.ts"
-import { detectProvider } from "../../src/catalog/ProviderDetection.ts"
-import { ProviderRegistry } from "../../src/providers/ProviderRegistry.ts"
+import { detectProvider, orgProviders } from "../../src/catalog/ProviderDetection.ts"
+import { defaultChain, ProviderRegistry } from "../../src/providers/ProviderRegistry.ts"
 import { definitions } from "../../src/providers/RegistryData.ts"
+import { order } from "../../src/routing/CandidateOrder.ts"
 
 const everything = new Map(
   definitions.map((definition) => [definition.slug, { apiKey: Redacted.make("key"), baseUrl: "http://127.0.0.1:1/v1" }])
@@ -87,8 +88,26 @@ describe("model resolution", () => {
 
   it.effect("CM-3.7 meta-llama/... gets a provider where nothing else says so", () =>
     Effect.gen(function* () {
-      const [first] = yield* candidates("meta-llama/llama-3.3-70b-instruct")
-      assert.isDefined(first)
+      const [first, ...others] = yield* candidates("meta-llama/llama-3.3-70b-instruct")
+      const serving = [first, ...others].map((candidate) => candidate?.provider)
+      assert.strictEqual(
+        first?.provider,
+        defaultChain(definitions).find((slug) => serving.includes(slug)),
+        "the first of the chain that serves it"
+      )
+      // Where nobody of the chain serves a model, the organisation's own provider goes before others.
+      const preferred = (org: string, slugs: ReadonlyArray<string>) => {
+        const row = { id: `${org}/model`, openWeights: true, providers: slugs.map((slug) => ({ slug, nativeId: "x", pricing: null })) }
+        return order(row, { chain: [], detected: null, org: orgProviders[org] ?? [], preference: null })[0]
+      }
+      assert.strictEqual(preferred("qwen", ["novita", "cerebras", "alibaba-cloud"]), "alibaba-cloud")
+      assert.strictEqual(preferred("qwen", ["novita", "cerebras"]), "cerebras")
+      assert.strictEqual(preferred("deepseek", ["novita", "fireworks"]), "fireworks")
+      assert.strictEqual(preferred("z-ai", ["novita", "zai"]), "zai")
+      assert.strictEqual(preferred("x-ai", ["novita", "xai"]), "xai")
+      assert.strictEqual(preferred("mistralai", ["novita", "openrouter", "mistral"]), "mistral")
+      assert.strictEqual(preferred("stabilityai", ["deepinfra", "fal"]), "fal")
+      assert.strictEqual(preferred("meta-llama", ["novita", "deepinfra"]), "novita")
     }).pipe(Effect.provide(layer))
   )
 

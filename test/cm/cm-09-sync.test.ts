@@ -22,6 +22,7 @@ import { fromSend, Transport, TransportError } from "../../src/providers/Transpo
 import { Broadcast } from "../../src/replicas/Broadcast.ts"
 import { freshDatabase } from "../support/database.ts"
 import { type HubAnswer, startHub } from "../support/hub.ts"
+import { eventually } from "../support/server.ts"
 
 /** What a provider answers when its list is asked for. */
 type Answer = { readonly status?: number; readonly text: string } | "refused" | "silent"
@@ -269,6 +270,29 @@ describe("the catalog and what providers list", () => {
       assert.isFalse(yield* lists.claim("openrouter", "third", 60_000, 0))
       assert.isTrue(yield* lists.claim("openrouter", "third", 0, 0))
     }).pipe(Effect.scoped, Effect.provide(base))
+  })
+
+  it.live("X-25 what another process read is served here too, though nobody has told of it", () => {
+    const { answers, asked, base, process } = world({ everyMs: 300 })
+    const deaf = Layer.succeed(Broadcast, { publish: () => Effect.void, subscribe: () => Effect.void, isConnected: () => true })
+    return Effect.gen(function* () {
+      answers.next = list(priced("test-org/one"))
+      const [one, other] = [yield* Layer.build(Layer.fresh(process)), yield* Layer.build(Layer.fresh(process))]
+      for (const context of [one, other]) {
+        yield* Effect.promise(() =>
+          eventually(async () => assert.deepStrictEqual(await Effect.runPromise(Effect.provideContext(served, context)), ["test-org/one"]))
+        )
+      }
+      answers.next = list(priced("test-org/one"), priced("test-org/two"))
+      for (const context of [one, other]) {
+        yield* Effect.promise(() =>
+          eventually(async () =>
+            assert.deepStrictEqual(await Effect.runPromise(Effect.provideContext(served, context)), ["test-org/one", "test-org/two"])
+          )
+        )
+      }
+      assert.isAtLeast(asked.length, 2)
+    }).pipe(Effect.scoped, Effect.provide(Layer.provideMerge(deaf, base)))
   })
 
   it.live("X-25 lists are read by themselves, soon after the start", () => {

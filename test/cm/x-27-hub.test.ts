@@ -107,7 +107,7 @@ const world = (hub: () => FakeHub, options: Partial<HubSyncOptions> = {}) => {
     Layer.provideMerge(Migrations.layer),
     Layer.provideMerge(database)
   )
-  const process = Layer.suspend(() => HubSync.layer({ url: hub().url, everyMs: 0, firstAfterMs: 0, patienceMs: 300, ...options })).pipe(
+  const process = Layer.suspend(() => HubSync.layer({ url: hub().url, everyMs: 0, firstAfterMs: 0, patienceMs: 1_000, ...options })).pipe(
     Layer.provideMerge(Catalog.layer),
     Layer.provideMerge(ProviderRegistry.layer(new Map([["novita", { apiKey: Redacted.make("key") }]]))),
     Layer.provide(UndiciTransport.layer({ firstByteTimeoutMs: 30_000, idleTimeoutMs: 30_000 }))

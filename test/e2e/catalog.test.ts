@@ -11,6 +11,8 @@ interface ModelRow {
   readonly object: string
   readonly owned_by: string
   readonly context_length: number
+  readonly name: string
+  readonly provider_slug: string
   readonly pricing: Readonly<Record<string, string | null>>
   readonly providers: ReadonlyArray<{ readonly slug: string; readonly native_id: string }>
 }
@@ -39,7 +41,9 @@ describe("the catalog over HTTP", () => {
     assert.isNull(body.next_cursor)
     for (const row of body.data) {
       assert.isAbove(row.context_length, 0, row.id)
+      assert.isNotEmpty(row.name, row.id)
       assert.isNotEmpty(row.providers, row.id)
+      assert.strictEqual(row.provider_slug, row.providers[0]?.slug, row.id)
       // What is not paid by tokens has another price in their place.
       const unit = ["prompt", "image", "audio_second"].map((name) => row.pricing[name] ?? "").find((price) => price !== "")
       assert.match(unit ?? "", /^\d+\.\d+$/, row.id)
