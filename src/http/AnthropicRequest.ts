@@ -178,35 +178,38 @@ const readMaxTokens = (body: Json.JsonObject): Read<number> => {
 }
 
 /** What an error calls a field, in the words of the protocol. */
-const inWords = <A>(read: Read<A>): Read<A> =>
-  Result.mapError(read, (error) =>
-    error.code === "MISSING_REQUIRED_FIELD" ? { ...error, message: `${error.param}: Field required` } : error
-  )
+const inWords = (error: ApiError.ApiError): ApiError.ApiError =>
+  error.code === "MISSING_REQUIRED_FIELD" ? { ...error, message: `${error.param}: Field required` } : error
 
-const decode = (body: Json.JsonObject, maxTokens: Read<number | null>): Read<InferenceRequest> =>
-  Result.gen(function* () {
-    const { fallbackModels, model } = yield* inWords(readModels(body))
-    const bound = yield* maxTokens
-    const prompt = yield* readMessages(body)
-    yield* checkPlain(body)
-    yield* checkThinking(body, bound)
-    return {
-      protocol: "anthropic-messages" as const,
-      operation: "chat" as const,
-      body,
-      conversation: once(() => toConversation(body)),
-      dropUnsupported: body["drop_params"] === true,
-      model,
-      fallbackModels,
-      preference: yield* readPreference(body["provider"]),
-      stream: body["stream"] === true,
-      includeUsage: true,
-      maxTokens: bound,
-      choices: 1,
-      promptCharacters: prompt.characters,
-      promptImages: prompt.images
-    }
+const decode = (body: Json.JsonObject, maxTokens: Read<number | null>): Read<InferenceRequest> => {
+  const models = readModels(body)
+  if (Result.isFailure(models)) return Result.fail(inWords(models.failure))
+  if (Result.isFailure(maxTokens)) return Result.fail(maxTokens.failure)
+  const prompt = readMessages(body)
+  if (Result.isFailure(prompt)) return Result.fail(prompt.failure)
+  const plain = checkPlain(body)
+  if (Result.isFailure(plain)) return Result.fail(plain.failure)
+  const thinking = checkThinking(body, maxTokens.success)
+  if (Result.isFailure(thinking)) return Result.fail(thinking.failure)
+  const preference = readPreference(body["provider"])
+  if (Result.isFailure(preference)) return Result.fail(preference.failure)
+  return Result.succeed({
+    protocol: "anthropic-messages",
+    operation: "chat",
+    body,
+    conversation: once(() => toConversation(body)),
+    dropUnsupported: body["drop_params"] === true,
+    model: models.success.model,
+    fallbackModels: models.success.fallbackModels,
+    preference: preference.success,
+    stream: body["stream"] === true,
+    includeUsage: true,
+    maxTokens: maxTokens.success,
+    choices: 1,
+    promptCharacters: prompt.success.characters,
+    promptImages: prompt.success.images
   })
+}
 
 /** @category decoding @since 0.1.0 */
 export const decodeRequest = (body: Json.JsonObject): Read<InferenceRequest> => decode(body, readMaxTokens(body))

@@ -144,26 +144,33 @@ const checkPlain = (body: Json.JsonObject): Read<void> => {
 }
 
 /** @category decoding @since 0.1.0 */
-export const decodeRequest = (body: Json.JsonObject): Read<InferenceRequest> =>
-  Result.gen(function* () {
-    const { fallbackModels, model } = yield* readModels(body)
-    yield* checkKept(body)
-    const prompt = yield* readInput(body)
-    yield* checkPlain(body)
-    return {
-      protocol: "openai-responses" as const,
-      operation: "chat" as const,
-      body,
-      conversation: once(() => toConversation(body)),
-      dropUnsupported: body["drop_params"] === true,
-      model,
-      fallbackModels,
-      preference: yield* readPreference(body["provider"]),
-      stream: body["stream"] === true,
-      includeUsage: true,
-      maxTokens: yield* readCount(body, "max_output_tokens", Number.MAX_SAFE_INTEGER),
-      choices: 1,
-      promptCharacters: prompt.characters,
-      promptImages: prompt.images
-    }
+export const decodeRequest = (body: Json.JsonObject): Read<InferenceRequest> => {
+  const models = readModels(body)
+  if (Result.isFailure(models)) return Result.fail(models.failure)
+  const unkept = checkKept(body)
+  if (Result.isFailure(unkept)) return Result.fail(unkept.failure)
+  const prompt = readInput(body)
+  if (Result.isFailure(prompt)) return Result.fail(prompt.failure)
+  const plain = checkPlain(body)
+  if (Result.isFailure(plain)) return Result.fail(plain.failure)
+  const preference = readPreference(body["provider"])
+  if (Result.isFailure(preference)) return Result.fail(preference.failure)
+  const maxTokens = readCount(body, "max_output_tokens", Number.MAX_SAFE_INTEGER)
+  if (Result.isFailure(maxTokens)) return Result.fail(maxTokens.failure)
+  return Result.succeed({
+    protocol: "openai-responses",
+    operation: "chat",
+    body,
+    conversation: once(() => toConversation(body)),
+    dropUnsupported: body["drop_params"] === true,
+    model: models.success.model,
+    fallbackModels: models.success.fallbackModels,
+    preference: preference.success,
+    stream: body["stream"] === true,
+    includeUsage: true,
+    maxTokens: maxTokens.success,
+    choices: 1,
+    promptCharacters: prompt.success.characters,
+    promptImages: prompt.success.images
   })
+}

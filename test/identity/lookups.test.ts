@@ -13,6 +13,7 @@ import * as Migrations from "../../src/database/Migrations.ts"
 import { AuditLog } from "../../src/identity/AuditLog.ts"
 import { AuthCache, type KeyRecord } from "../../src/identity/AuthCache.ts"
 import { Identity } from "../../src/identity/Identity.ts"
+import { KeyHasher } from "../../src/identity/KeyHasher.ts"
 import * as KeyLookups from "../../src/identity/KeyLookups.ts"
 import { Broadcast } from "../../src/replicas/Broadcast.ts"
 
@@ -162,6 +163,47 @@ describe("what is remembered of keys", () => {
     Layer.provideMerge(AuditLog.layer),
     Layer.provideMerge(SecureRandom.layerWebCrypto),
     Layer.provideMerge(Migrations.layer.pipe(Layer.provideMerge(PGlite.layer(null))))
+  )
+
+  it.live(
+    "a key that was good is known at once as long as it is good, and wherever it is used from does not matter",
+    () =>
+      Effect.gen(function* () {
+        const identity = yield* Identity
+        const cache = yield* AuthCache
+        const text = `gw_dev_${"a".repeat(43)}`
+        const key = Redacted.make(text)
+        const hash = (yield* KeyHasher).hash(key)
+        const from = { ip: "192.0.2.1", host: null }
+        const never = () => Effect.die(new Error("looked up"))
+        const remember = (more: Partial<KeyRecord>) => cache.set(hash, { ...record("a"), ...more }, cache.generation())
+        const shown = identity.authenticate(key, from, never)
+        yield* remember({})
+        assert.isNull(identity.recall(text), "never shown before")
+        const caller = yield* shown
+        assert.strictEqual(identity.recall(text), caller)
+        assert.isNull(identity.recall(`${text} `))
+        for (const [bad, reason] of [
+          [{ revokedAt: 1 }, "revoked"],
+          [{ expiresAt: 1 }, "expired"],
+          [{ userStatus: "suspended" }, "inactive"]
+        ] as const) {
+          yield* remember(bad)
+          assert.isNull(identity.recall(text))
+          assert.strictEqual((yield* Effect.flip(shown)).reason, reason)
+          yield* remember({})
+          yield* shown
+          assert.isNotNull(identity.recall(text))
+        }
+        yield* remember({ ipAllowlist: ["192.0.2.0/24"] })
+        yield* shown
+        assert.isNull(identity.recall(text), "it matters where it is used from")
+        yield* remember({})
+        assert.isNotNull(identity.recall(text))
+        yield* cache.invalidate(["a"])
+        assert.isNull(identity.recall(text))
+      }).pipe(Effect.provide(house)),
+    30_000
   )
 
   it.live(
