@@ -6,7 +6,7 @@
  */
 import type { ServerResponse } from "node:http"
 import { NodeHttpServerRequest } from "@effect/platform-node"
-import { Effect, Layer } from "effect"
+import { Context, Effect, Layer, Scope } from "effect"
 import { Lifecycle } from "../src/health/Lifecycle.ts"
 import { KeepAlive } from "../src/http/KeepAlive.ts"
 
@@ -62,20 +62,17 @@ export const layer = (silenceMs: number) =>
         Effect.sync(() => lifecycle.onStopped(() => open.forEach(cutShort))),
         (forget) => Effect.sync(forget)
       )
-      return {
-        watch: (request, sign, cut) =>
-          Effect.asVoid(
-            Effect.acquireRelease(
-              Effect.sync(() => {
-                const response = NodeHttpServerRequest.toServerResponse(request)
-                if (!("writableNeedDrain" in response) || !("socket" in response) || "stream" in response) return null
-                const watched: Watched = { response, sign, cut, written: 0, silentLooks: 0 }
-                open.add(watched)
-                return watched
-              }),
-              (watched) => Effect.sync(() => watched !== null && open.delete(watched))
-            )
-          )
-      }
+      const watch: KeepAlive["watch"] = (request, sign, cut) =>
+        Effect.contextWith((context: Context.Context<Scope.Scope>) => {
+          const response = NodeHttpServerRequest.toServerResponse(request)
+          if (!("writableNeedDrain" in response) || !("socket" in response) || "stream" in response) return Effect.void
+          const watched: Watched = { response, sign, cut, written: 0, silentLooks: 0 }
+          open.add(watched)
+          return Scope.addFinalizerExit(Context.get(context, Scope.Scope), () => {
+            open.delete(watched)
+            return Effect.void
+          })
+        })
+      return { watch }
     })
   )

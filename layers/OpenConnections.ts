@@ -3,13 +3,27 @@
  *
  * @since 0.1.0
  */
-import type { Server, ServerResponse } from "node:http"
+import type { IncomingMessage, Server, ServerResponse } from "node:http"
 import { type Socket, Server as TcpServer } from "node:net"
 
 /** @category models @since 0.1.0 */
 export interface OpenConnections {
   /** From now on every answer tells its caller that the connection ends with it. */
   readonly leave: () => void
+}
+
+/** A connection with the latest answer on it: those before it have ended when that has, so that a request costs no more than to note it. */
+interface Connection {
+  last: ServerResponse | null
+}
+
+const isIdle = (connection: Connection | undefined): boolean => connection !== undefined && connection.last?.closed !== false
+
+/** How often answers that have ended are forgotten. */
+const FORGET_EVERY = 5_000
+
+const forget = (connection: Connection): void => {
+  if (isIdle(connection)) connection.last = null
 }
 
 /**
@@ -23,32 +37,37 @@ export interface OpenConnections {
  * @since 0.1.0
  */
 export const watch = (server: Server, lingerMs: number): OpenConnections => {
-  /** Every connection, with the answers that are under way on it. */
-  const open = new Map<Socket, Set<ServerResponse>>()
+  const open = new Map<Socket, Connection>()
   let isLeaving = false
+  let isClosing = false
 
   const endIfIdle = (socket: Socket): void => {
-    if (open.get(socket)?.size === 0) socket.destroySoon()
+    if (isIdle(open.get(socket))) socket.destroySoon()
   }
   server.on("connection", (socket) => {
-    open.set(socket, new Set())
+    open.set(socket, { last: null })
     socket.once("close", () => open.delete(socket))
   })
-  const begin = (socket: Socket, response: ServerResponse): void => {
-    const running = open.get(socket)
-    running?.add(response)
-    if (isLeaving) response.shouldKeepAlive = false
-    response.on("close", () => {
-      running?.delete(response)
-      // It would hold the stop until it times out.
-      if (!server.listening) setTimeout(endIfIdle, lingerMs, socket)
-    })
+  /** It would hold the stop until it times out. */
+  const follow = (socket: Socket, response: ServerResponse): void => {
+    response.once("close", () => setTimeout(endIfIdle, lingerMs, socket))
   }
-  server.on("request", (request, response) => begin(request.socket, response))
-  server.on("checkContinue", (request, response) => begin(request.socket, response))
+  const begin = (request: IncomingMessage, response: ServerResponse): void => {
+    const connection = open.get(request.socket)
+    if (connection !== undefined) connection.last = response
+    if (isLeaving) response.shouldKeepAlive = false
+    if (isClosing) follow(request.socket, response)
+  }
+  server.on("request", begin)
+  server.on("checkContinue", begin)
+  const sweep = setInterval(() => open.forEach(forget), FORGET_EVERY)
+  sweep.unref()
+  server.once("close", () => clearInterval(sweep))
 
   const close = TcpServer.prototype.close.bind(server)
   server.close = (done) => {
+    isClosing = true
+    for (const [socket, { last }] of open) if (last?.closed === false) follow(socket, last)
     setTimeout(() => {
       for (const socket of open.keys()) endIfIdle(socket)
     }, lingerMs)
@@ -58,7 +77,7 @@ export const watch = (server: Server, lingerMs: number): OpenConnections => {
   return {
     leave: () => {
       isLeaving = true
-      for (const running of open.values()) for (const response of running) response.shouldKeepAlive = false
+      for (const { last } of open.values()) if (last !== null) last.shouldKeepAlive = false
     }
   }
 }
