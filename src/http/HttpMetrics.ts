@@ -38,14 +38,18 @@ const makeSeries = () => ({
   queued: Metric.gauge("sluice_concurrency_queued_requests", { description: "Inference requests that wait to begin: none ever does" })
 })
 
+type Counter = Series.Updates<number, Metric.CounterState<number>>
+type Gauge = Series.Updates<number, Metric.GaugeState<number>>
+
 /** One route, for one method. */
 class Route {
   readonly method: string
   readonly endpoint: string
   private readonly isInference: boolean
-  private readonly duration: Metric.Histogram<number>
-  private readonly inProgress: Metric.Gauge<number>
-  private readonly byStatus = new Map<number, Metric.Counter<number>>()
+  private readonly duration: Series.Updates<number, Metric.HistogramState>
+  private readonly inProgress: Gauge
+  private readonly active: Gauge
+  private readonly byStatus = new Map<number, Counter>()
   private readonly series: ReturnType<typeof makeSeries>
   private readonly context: Context.Context<never>
 
@@ -53,27 +57,29 @@ class Route {
     this.method = method
     this.endpoint = endpoint
     this.isInference = method === "POST" && inference.has(endpoint)
-    this.duration = series.duration(method, endpoint)
-    this.inProgress = series.inProgress(method, endpoint)
+    this.duration = new Series.Updates(series.duration(method, endpoint), context)
+    this.inProgress = new Series.Updates(series.inProgress(method, endpoint), context)
+    this.active = new Series.Updates(series.active, context)
     this.series = series
     this.context = context
   }
 
   enter(): void {
-    this.inProgress.modifyUnsafe(1, this.context)
-    if (this.isInference) this.series.active.modifyUnsafe(1, this.context)
+    this.inProgress.modify(1)
+    if (this.isInference) this.active.modify(1)
   }
 
   leave(status: number, ms: number): void {
-    this.inProgress.modifyUnsafe(-1, this.context)
-    if (this.isInference) this.series.active.modifyUnsafe(-1, this.context)
+    this.inProgress.modify(-1)
+    if (this.isInference) this.active.modify(-1)
     const ended = this.byStatus.get(status) ?? this.endedWith(status)
-    ended.updateUnsafe(1, this.context)
-    this.duration.updateUnsafe(ms / 1_000, this.context)
+    ended.update(1)
+    this.duration.update(ms / 1_000)
   }
 
-  private endedWith(status: number): Metric.Counter<number> {
-    const fresh = this.series.requests(this.method, this.endpoint, String(status), `${Math.floor(status / 100)}xx`)
+  private endedWith(status: number): Counter {
+    const series = this.series.requests(this.method, this.endpoint, String(status), `${Math.floor(status / 100)}xx`)
+    const fresh = new Series.Updates(series, this.context)
     this.byStatus.set(status, fresh)
     return fresh
   }

@@ -4,7 +4,7 @@
  *
  * @since 0.1.0
  */
-import { Metric } from "effect"
+import { Context, Metric } from "effect"
 
 /** Finds the series of label values, in the order of the labels' names. @category models @since 0.1.0 */
 export type Series<M> = (...values: ReadonlyArray<string>) => M
@@ -50,3 +50,46 @@ export const histogram = (
   names: ReadonlyArray<string>,
   boundaries: ReadonlyArray<number>
 ): Series<Metric.Histogram<number>> => make(names, (attributes) => Metric.histogram(id, { description, attributes, boundaries }))
+
+/**
+ * One series as it is updated for every request: found once, at its first update, and not before, since it is told from then on.
+ *
+ * It updates the registry's own, so that everybody who reads that sees it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export class Updates<Input, State> {
+  private readonly metric: Metric.Metric<Input, State>
+  private readonly context: Context.Context<never>
+  private found: Metric.Metric.Hooks<Input, State> | null = null
+
+  constructor(metric: Metric.Metric<Input, State>, context: Context.Context<never>) {
+    this.metric = metric
+    this.context = context
+  }
+
+  update(input: Input): void {
+    this.found ??= find(this.metric, this.context)
+    this.found.update(input, this.context)
+  }
+
+  /** Adds to a gauge. */
+  modify(input: Input): void {
+    this.found ??= find(this.metric, this.context)
+    this.found.modify(input, this.context)
+  }
+}
+
+const find = <Input, State>(metric: Metric.Metric<Input, State>, context: Context.Context<never>): Metric.Metric.Hooks<Input, State> => {
+  const registry = Context.get(context, Metric.MetricRegistry)
+  // To read it registers it: here in a registry of its own, where it is the only one.
+  const own: Metric.MetricRegistry = new Map()
+  metric.valueUnsafe(Context.add(context, Metric.MetricRegistry, own))
+  for (const [key, made] of own) {
+    if (!registry.has(key)) registry.set(key, made)
+    const known = registry.get(key)
+    if (known !== undefined) return known.hooks
+  }
+  throw new Error(`The series of ${metric.id} is in no registry`)
+}

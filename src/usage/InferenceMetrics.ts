@@ -82,46 +82,51 @@ const makeSeries = () => {
 
 type AllSeries = ReturnType<typeof makeSeries>
 
+type Counter = Series.Updates<number, Metric.CounterState<number>>
+type Histogram = Series.Updates<number, Metric.HistogramState>
+
 /** The series of one provider and model. */
 class ModelSeries {
-  readonly duration: Metric.Histogram<number>
-  readonly firstChunk: Metric.Histogram<number>
-  private readonly ends = new Map<Finished["outcome"], Metric.Counter<number>>()
+  readonly duration: Histogram
+  readonly firstChunk: Histogram
+  private readonly ends = new Map<Finished["outcome"], Counter>()
   private served: ReturnType<typeof servedSeries> | null = null
   private readonly all: AllSeries
+  private readonly context: Context.Context<never>
   private readonly provider: string
   private readonly model: string
 
-  constructor(all: AllSeries, provider: string, model: string) {
+  constructor(all: AllSeries, context: Context.Context<never>, provider: string, model: string) {
     this.all = all
+    this.context = context
     this.provider = provider
     this.model = model
-    this.duration = all.duration(provider, model)
-    this.firstChunk = all.firstChunk(provider, model)
+    this.duration = new Series.Updates(all.duration(provider, model), context)
+    this.firstChunk = new Series.Updates(all.firstChunk(provider, model), context)
   }
 
-  ended(outcome: Finished["outcome"]): Metric.Counter<number> {
+  ended(outcome: Finished["outcome"]): Counter {
     const known = this.ends.get(outcome)
     if (known !== undefined) return known
-    const fresh = this.all.requests(this.provider, this.model, outcome)
+    const fresh = new Series.Updates(this.all.requests(this.provider, this.model, outcome), this.context)
     this.ends.set(outcome, fresh)
     return fresh
   }
 
   /** What only an answer has. */
   answered(): ReturnType<typeof servedSeries> {
-    this.served ??= servedSeries(this.all, this.provider, this.model)
+    this.served ??= servedSeries(this.all, this.context, this.provider, this.model)
     return this.served
   }
 }
 
-const servedSeries = (all: AllSeries, provider: string, model: string) => ({
-  input: all.tokens(provider, model, "input"),
-  output: all.tokens(provider, model, "output"),
-  credits: all.credits(provider, model),
-  cost: all.cost(provider, model),
-  provider: all.sources(provider, model, "provider"),
-  estimated: all.sources(provider, model, "estimated")
+const servedSeries = (all: AllSeries, context: Context.Context<never>, provider: string, model: string) => ({
+  input: new Series.Updates(all.tokens(provider, model, "input"), context),
+  output: new Series.Updates(all.tokens(provider, model, "output"), context),
+  credits: new Series.Updates(all.credits(provider, model), context),
+  cost: new Series.Updates(all.cost(provider, model), context),
+  provider: new Series.Updates(all.sources(provider, model, "provider"), context),
+  estimated: new Series.Updates(all.sources(provider, model, "estimated"), context)
 })
 
 /** Why a hold was given back, in a word of few. */
@@ -144,27 +149,30 @@ export const make: Effect.Effect<(end: Finished) => void> = Effect.map(Effect.co
   const of = (provider: string, model: string): ModelSeries => {
     const found = known.get(provider)?.get(model)
     if (found !== undefined) return found
-    const fresh = new ModelSeries(all, provider, model)
+    const fresh = new ModelSeries(all, context, provider, model)
     Series.obtain(known, provider, () => new Map<string, ModelSeries>()).set(model, fresh)
     return fresh
   }
 
-  const charges = { whole: new Map<Protocol, Metric.Counter<number>>(), streamed: new Map<Protocol, Metric.Counter<number>>() }
-  const chargesOf = ({ protocol, stream }: InferenceRequest): Metric.Counter<number> =>
-    Series.obtain(stream ? charges.streamed : charges.whole, protocol, () => all.deductions("success", endpoints[protocol], String(stream)))
+  const charges = { whole: new Map<Protocol, Counter>(), streamed: new Map<Protocol, Counter>() }
+  const chargesOf = ({ protocol, stream }: InferenceRequest): Counter =>
+    Series.obtain(stream ? charges.streamed : charges.whole, protocol, () => {
+      const deductions = all.deductions("success", endpoints[protocol], String(stream))
+      return new Series.Updates(deductions, context)
+    })
 
   const serve = (end: Finished, candidate: Candidate, series: ModelSeries): void => {
     const { usage } = end
     const served = series.answered()
-    served.input.updateUnsafe(usage.input + usage.cachedRead + usage.cacheWrite, context)
-    served.output.updateUnsafe(usage.output + usage.reasoning, context)
-    served[usage.source].updateUnsafe(1, context)
+    served.input.update(usage.input + usage.cachedRead + usage.cacheWrite)
+    served.output.update(usage.output + usage.reasoning)
+    served[usage.source].update(1)
     if (candidate.model.free) all.free(userStatus(end.caller), candidate.model.id).updateUnsafe(1, context)
     if (end.cost === 0n) return
     const cost = usd(end.cost)
-    served.credits.updateUnsafe(cost, context)
-    served.cost.updateUnsafe(cost, context)
-    chargesOf(end.request).updateUnsafe(1, context)
+    served.credits.update(cost)
+    served.cost.update(cost)
+    chargesOf(end.request).update(1)
   }
 
   const refund = (end: Finished): void => {
@@ -176,9 +184,9 @@ export const make: Effect.Effect<(end: Finished) => void> = Effect.map(Effect.co
   return (end) => {
     const last = end.attempts.at(-1)
     const series = of(end.candidate?.provider ?? last?.provider ?? "none", end.candidate?.model.id ?? last?.model ?? "other")
-    series.ended(end.outcome).updateUnsafe(1, context)
-    series.duration.updateUnsafe((end.endedAt - end.startedAt) / 1_000, context)
-    if (end.timeToFirstChunkMs !== null) series.firstChunk.updateUnsafe(end.timeToFirstChunkMs / 1_000, context)
+    series.ended(end.outcome).update(1)
+    series.duration.update((end.endedAt - end.startedAt) / 1_000)
+    if (end.timeToFirstChunkMs !== null) series.firstChunk.update(end.timeToFirstChunkMs / 1_000)
     if (end.candidate !== null && (end.outcome === "ok" || end.outcome === "cancelled")) serve(end, end.candidate, series)
     if (end.outcome === "refunded") refund(end)
     for (const { latencyMs, model, provider } of end.attempts) {

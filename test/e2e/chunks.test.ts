@@ -31,11 +31,22 @@ vi.mock("effect", async (original) => {
   return { ...effect, Schema: Object.fromEntries(wrapped) }
 })
 
-/** Every update of a metric looks its series up here. */
+/** Counts what is updated, by whatever has found its series here. */
 class CountingRegistry extends Map {
-  override get(key: unknown) {
-    counted.metrics++
-    return super.get(key)
+  override set(key: string, series: Metric.Metric.Metadata<unknown, unknown>) {
+    const { hooks } = series
+    const counting: typeof hooks = {
+      get: hooks.get,
+      update: (input, context) => {
+        counted.metrics++
+        hooks.update(input, context)
+      },
+      modify: (input, context) => {
+        counted.metrics++
+        hooks.modify(input, context)
+      }
+    }
+    return super.set(key, { ...series, hooks: counting })
   }
 }
 
