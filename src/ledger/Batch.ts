@@ -16,8 +16,9 @@ export interface SettleInput {
   readonly hold: bigint
   readonly model: string
   readonly provider: string | null
-  readonly price: object | null
-  readonly usage: object | null
+  /** JSON, as `usage` is. */
+  readonly price: string | null
+  readonly usage: string | null
 }
 
 /** An end of a request on its way to the database. @category models @since 0.1.0 */

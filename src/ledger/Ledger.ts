@@ -133,6 +133,16 @@ const fromDatabase = (cause: unknown): LedgerError => {
 
 /** Holds and how they end: all that happens in memory. @category constructors @since 0.1.0 */
 export const holds = (committer: Committer): Pick<Ledger["Service"], "hold" | "settle" | "release"> => {
+  const prices = new WeakMap<Pricing, string>()
+  /** A price is the same for many requests. */
+  const priceOf = (pricing: Pricing): string => {
+    const known = prices.get(pricing)
+    if (known !== undefined) return known
+    const text = JSON.stringify(encodePricing(pricing))
+    prices.set(pricing, text)
+    return text
+  }
+
   const acquire = (request: HoldRequest): Effect.Effect<Hold, LedgerError> =>
     Effect.suspend(() => {
       const { accountId, amount, minimum, rid } = request
@@ -178,8 +188,8 @@ export const holds = (committer: Committer): Pick<Ledger["Service"], "hold" | "s
         hold: held.amount,
         model: settlement.model,
         provider: settlement.provider,
-        price: charge ? encodePricing(settlement.pricing) : null,
-        usage: charge ? settlement.usage : { why: settlement.why }
+        price: charge ? priceOf(settlement.pricing) : null,
+        usage: JSON.stringify(charge ? settlement.usage : { why: settlement.why })
       })
       return committer.secure(settled)
     })

@@ -5,6 +5,7 @@
  */
 import { Effect, Schema } from "effect"
 import { SqlClient } from "effect/sql"
+import * as Columns from "../database/Columns.ts"
 
 /** One end of a request, as the commit takes it; amounts are picodollars as text. @category schemas @since 0.1.0 */
 export const SettleRow = Schema.Struct({
@@ -16,8 +17,9 @@ export const SettleRow = Schema.Struct({
   fromLease: Schema.String,
   model: Schema.String,
   provider: Schema.NullOr(Schema.String),
-  price: Schema.Unknown,
-  usage: Schema.Unknown
+  /** JSON, as `usage` is. */
+  price: Schema.NullOr(Schema.String),
+  usage: Schema.NullOr(Schema.String)
 })
 export type SettleRow = typeof SettleRow.Type
 
@@ -79,6 +81,31 @@ export interface LedgerBook {
   readonly silentNodes: (ms: number) => Effect.Effect<ReadonlyArray<NodeRow>, unknown>
 }
 
+/** In the order in which the database takes the columns of an end. */
+const names = ["account", "kind", "rid", "cost", "hold", "fromLease", "model", "provider", "price", "usage"] as const
+
+const noColumns = names.map(() => null)
+
+const columnsOf = (rows: ReadonlyArray<SettleRow>): ReadonlyArray<string | null> =>
+  rows.length === 0 ? noColumns : names.map((name) => Columns.join(rows, (row) => row[name]))
+
+/** The columns as one value, null where there are no ends. */
+const given = (first: number) =>
+  `CASE WHEN $${first}::text IS NULL THEN NULL ELSE ARRAY[${names.map((_, at) => `$${first + at}::text`).join(", ")}] END`
+
+const commit = `SELECT ledger_commit($1::text::bigint, $2::text::bigint, $3::text, ${given(4)}, $14::text::jsonb, $15::text::jsonb)::text AS totals`
+const takeOver = `SELECT ledger_take_over($1::text::bigint, ${given(2)})`
+
+const accountsOf = ({ returns, settles, wants }: BatchPayload): string => {
+  const accounts = new Set<string>()
+  for (const { account } of settles) accounts.add(account)
+  for (const { account } of returns) accounts.add(account)
+  for (const { account } of wants) accounts.add(account)
+  return Columns.join([...accounts], (account) => account)
+}
+
+const jsonOrNull = (rows: ReadonlyArray<object>): string | null => (rows.length === 0 ? null : JSON.stringify(rows))
+
 const CommitRow = Schema.Tuple([Schema.Struct({ totals: Schema.fromJsonString(Schema.Array(LeaseTotals)) })])
 const IdRow = Schema.Tuple([Schema.Struct({ id: Schema.String })])
 const NodeRows = Schema.Array(Schema.Struct({ id: Schema.String, process: Schema.String }))
@@ -97,12 +124,19 @@ export const make = Effect.map(
     commit: (node, batch, payload) =>
       Effect.map(
         Effect.flatMap(
-          sql`SELECT ledger_commit(${node}::text::bigint, ${String(batch)}::text::bigint, ${JSON.stringify(payload)}::text::jsonb)::text AS totals`,
+          sql.unsafe(commit, [
+            node,
+            String(batch),
+            accountsOf(payload),
+            ...columnsOf(payload.settles),
+            jsonOrNull(payload.returns),
+            jsonOrNull(payload.wants)
+          ]),
           decodeCommit
         ),
         ([row]) => row.totals
       ),
-    takeOver: (node, rows) => Effect.asVoid(sql`SELECT ledger_take_over(${node}::text::bigint, ${JSON.stringify(rows)}::text::jsonb)`),
+    takeOver: (node, rows) => Effect.asVoid(sql.unsafe(takeOver, [node, ...columnsOf(rows)])),
     quarantine: (node, row, reason) =>
       Effect.asVoid(
         sql`INSERT INTO ledger_quarantine (node, rid, settle, reason)

@@ -114,7 +114,7 @@ export const make = Effect.map(SqlClient.SqlClient, (sql) => {
     const made =
       yield* sql`SELECT ledger_grant(${account}, ${kind}, ${String(allowance)}::text::numeric, ${String(purchased)}::text::numeric, ${reference})::text AS id`
     const [row] = yield* Schema.decodeUnknownEffect(IdRow)(made)
-    const found = yield* sql`SELECT ${entryColumns} FROM entries WHERE entries.id = ${row.id}::text::bigint`
+    const found = yield* sql`SELECT ${entryColumns} FROM entries WHERE account = ${account} AND entries.id = ${row.id}::text::bigint`
     const entry = (yield* Schema.decodeUnknownEffect(EntryRows)(found))[0]
     return entry === undefined ? yield* Effect.die(new Error("a grant left no entry")) : toEntry(entry)
   })

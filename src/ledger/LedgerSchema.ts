@@ -7,6 +7,7 @@
  */
 import { Effect } from "effect"
 import { SqlClient } from "effect/sql"
+import { nullable, values } from "../database/Columns.ts"
 
 const tables = [
   `CREATE TABLE accounts (
@@ -37,9 +38,10 @@ const tables = [
     PRIMARY KEY (account, node),
     CHECK (granted - returned - settled >= 0)
   ) WITH (fillfactor = 50)`,
-  // Entries are written for accounts that are locked already: a foreign key would look each of them up again.
+  // Entries are written for accounts that are locked already: a foreign key would look each of them up again. They are looked for
+  // by account, in pages, and by what makes them unique. `price` and `usage` are JSON that nothing here looks into.
   `CREATE TABLE entries (
-    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    id bigint GENERATED ALWAYS AS IDENTITY,
     account text NOT NULL,
     kind text NOT NULL CHECK (kind IN ('topup', 'allowance', 'charge', 'refund', 'expiry', 'adjust')),
     d_allowance numeric NOT NULL,
@@ -47,20 +49,20 @@ const tables = [
     cost numeric,
     hold numeric,
     shortfall numeric NOT NULL DEFAULT 0,
-    rid text,
+    rid text COLLATE "C",
     reference text,
     model text,
     provider text,
-    price jsonb,
-    usage jsonb,
+    price text,
+    usage text,
     node bigint,
     batch bigint,
-    created_at timestamptz NOT NULL DEFAULT clock_timestamp()
+    created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (account, id)
   )`,
   // A request ends in one charge or one refund, whoever retries.
-  "CREATE UNIQUE INDEX entries_rid ON entries (rid) WHERE kind IN ('charge', 'refund')",
+  "CREATE UNIQUE INDEX entries_rid ON entries (rid) WHERE rid IS NOT NULL",
   "CREATE UNIQUE INDEX entries_reference ON entries (account, kind, reference) WHERE reference IS NOT NULL",
-  "CREATE INDEX entries_account ON entries (account, id DESC)",
   `CREATE TABLE idempotency (
     account text NOT NULL REFERENCES accounts (id),
     key text NOT NULL,
@@ -80,16 +82,17 @@ const tables = [
 ]
 
 /** Plans are made while the tables are young and kept: none of them may walk through a table, however few rows it has then. */
-const byKey = "SET enable_seqscan = off"
+const byKey = "SET enable_seqscan = off SET plan_cache_mode = force_generic_plan"
 
 /**
- * `ledger_commit(node, batch, payload)`: fence, settle, return, grant; answers the node's absolute leases.
+ * `ledger_commit(node, batch, accounts, settles, returns, wants)`: fence, settle, return, grant; answers the node's absolute leases.
  *
  * A batch that was applied already changes nothing and answers the same totals, so a commit whose outcome is unknown is
  * sent again as it was. Settles take from the node's lease first; what a request used beyond it comes from the part of the
  * balance that nobody leased, as far as that goes.
  */
-const commit = `CREATE OR REPLACE FUNCTION ledger_commit(p_node bigint, p_batch bigint, p jsonb) RETURNS jsonb LANGUAGE plpgsql ${byKey} AS $$
+const commit = `CREATE OR REPLACE FUNCTION ledger_commit(p_node bigint, p_batch bigint, p_accounts text, p_settles text[], p_returns jsonb, p_wants jsonb)
+RETURNS jsonb LANGUAGE plpgsql ${byKey} AS $$
 DECLARE
   v_last bigint;
   v_state text;
@@ -97,33 +100,34 @@ DECLARE
   v_want record;
   v_avail numeric;
   v_grant numeric;
-  v_ids text[];
+  v_now timestamptz := clock_timestamp();
+  v_today timestamp := date_trunc('day', clock_timestamp() AT TIME ZONE 'UTC');
+  v_ids text[] := ${values("p_accounts")};
   v_direct jsonb := '{}'::jsonb;
 BEGIN
-  SELECT state, last_batch INTO v_state, v_last FROM ledger_nodes WHERE id = p_node FOR UPDATE;
-  IF v_state IS DISTINCT FROM 'live' THEN RAISE EXCEPTION 'ledger: fenced'; END IF;
-  IF v_last < p_batch - 1 THEN RAISE EXCEPTION 'ledger: regressed'; END IF;
-  SELECT coalesce(array_agg(DISTINCT a), '{}') INTO v_ids FROM (
-    SELECT x->>'account' AS a FROM jsonb_array_elements(p->'settles') x
-    UNION SELECT x->>'account' FROM jsonb_array_elements(p->'returns') x
-    UNION SELECT x->>'account' FROM jsonb_array_elements(p->'wants') x
-  ) named;
+  UPDATE ledger_nodes SET last_batch = p_batch, heartbeat_at = v_now WHERE id = p_node AND state = 'live' AND last_batch = p_batch - 1;
+  IF FOUND THEN
+    v_last := p_batch - 1;
+  ELSE
+    SELECT state, last_batch INTO v_state, v_last FROM ledger_nodes WHERE id = p_node FOR UPDATE;
+    IF v_state IS DISTINCT FROM 'live' THEN RAISE EXCEPTION 'ledger: fenced'; END IF;
+    IF v_last < p_batch - 1 THEN RAISE EXCEPTION 'ledger: regressed'; END IF;
+  END IF;
   PERFORM 1 FROM accounts WHERE id = ANY (v_ids) ORDER BY id FOR NO KEY UPDATE;
   IF v_last < p_batch THEN
-    UPDATE ledger_nodes SET last_batch = p_batch, heartbeat_at = clock_timestamp() WHERE id = p_node;
-    IF jsonb_array_length(p->'settles') > 0 THEN PERFORM ledger_settle(p_node, p_batch, p->'settles'); END IF;
-    IF jsonb_array_length(p->'returns') > 0 THEN WITH given AS (
+    IF p_settles IS NOT NULL THEN PERFORM ledger_settle(p_node, p_batch, p_settles); END IF;
+    IF p_returns IS NOT NULL THEN WITH given AS (
       SELECT l.account, least((x->>'amount')::numeric, l.granted - l.returned - l.settled) AS amount
-      FROM jsonb_array_elements(p->'returns') x JOIN leases l ON l.account = x->>'account' AND l.node = p_node
+      FROM jsonb_array_elements(p_returns) x JOIN leases l ON l.account = x->>'account' AND l.node = p_node
     ), applied AS (
       UPDATE leases l SET returned = l.returned + g.amount FROM given g WHERE l.account = g.account AND l.node = p_node RETURNING l.account
     ) UPDATE accounts a SET leased = a.leased - g.amount FROM given g WHERE a.id = g.account AND a.id IN (SELECT account FROM applied);
     END IF;
-    IF jsonb_array_length(p->'wants') > 0 THEN
+    IF p_wants IS NOT NULL THEN
     SELECT count(*) INTO v_live FROM ledger_nodes WHERE state = 'live';
     FOR v_want IN
       SELECT x->>'account' AS account, (x->>'least')::numeric AS least, (x->>'most')::numeric AS most, (x->>'target')::numeric AS target
-      FROM jsonb_array_elements(p->'wants') x ORDER BY 1
+      FROM jsonb_array_elements(p_wants) x ORDER BY 1
     LOOP
       SELECT allowance + purchased - leased INTO v_avail FROM accounts WHERE id = v_want.account;
       IF v_avail IS NULL OR v_avail <= 0 OR v_avail < v_want.least THEN
@@ -149,31 +153,70 @@ BEGIN
       'elsewhere', (a.leased - coalesce(l.granted - l.returned - l.settled, 0))::text,
       'unleased', (a.allowance + a.purchased - a.leased)::text,
       'direct', coalesce((v_direct->>a.id)::boolean, false),
-      'recall', coalesce(a.recall_until > clock_timestamp(), false),
-      'spent', CASE WHEN a.day = (clock_timestamp() AT TIME ZONE 'UTC')::date THEN a.day_spent ELSE 0 END::text,
-      'dayLeft', ceil(extract(epoch FROM date_trunc('day', clock_timestamp() AT TIME ZONE 'UTC') + interval '1 day' - clock_timestamp() AT TIME ZONE 'UTC') * 1000)
+      'recall', coalesce(a.recall_until > v_now, false),
+      'spent', CASE WHEN a.day = v_today::date THEN a.day_spent ELSE 0 END::text,
+      'dayLeft', ceil(extract(epoch FROM v_today + interval '1 day' - v_now AT TIME ZONE 'UTC') * 1000)
     )), '[]'::jsonb)
     FROM accounts a LEFT JOIN leases l ON l.account = a.id AND l.node = p_node WHERE a.id = ANY (v_ids)
   );
 END $$`
 
+/** Ends, as the columns of `SettleRow`. */
+const ends = `unnest(${values("p[1]")}, ${values("p[2]")}, ${values("p[3]")}, v_costs, ${values("p[5]")}::numeric[], v_parts,
+  ${nullable("p[7]")}, ${nullable("p[8]")}, ${nullable("p[9]")}, ${nullable("p[10]")})`
+
 /**
  * Ends of requests, whose accounts are locked: each request once, its lease first, then what nobody leased. Joins only what the
  * batch names, so that its cost grows with the batch and with nothing else.
+ *
+ * Nearly always every end is new, its lease has all that it costs, and each account pays from one purse: then each end is its
+ * entry, and each account changes by a sum. Whatever else there may be is worked out end by end.
  */
-const settle = `CREATE OR REPLACE FUNCTION ledger_settle(p_node bigint, p_batch bigint, p_settles jsonb) RETURNS void LANGUAGE plpgsql ${byKey} AS $$
+const settle = `CREATE OR REPLACE FUNCTION ledger_settle(p_node bigint, p_batch bigint, p text[]) RETURNS void LANGUAGE plpgsql ${byKey} AS $$
 DECLARE
+  v_costs numeric[] := ${values("p[4]")}::numeric[];
+  v_parts numeric[] := ${values("p[6]")}::numeric[];
+  v_accounts text[];
+  v_sums numeric[];
+  v_plain boolean := false;
+  v_allowance boolean;
   v_unknown text;
+  v_today date := (clock_timestamp() AT TIME ZONE 'UTC')::date;
 BEGIN
-  SELECT x.account INTO v_unknown FROM (SELECT DISTINCT t.account FROM jsonb_to_recordset(p_settles) AS t (account text)) x
+  IF v_costs = v_parts THEN
+    SELECT array_agg(account), array_agg(cost) INTO v_accounts, v_sums FROM (
+      SELECT account, sum(cost) AS cost FROM unnest(${values("p[1]")}, v_costs) AS t (account, cost) GROUP BY account) summed;
+    SELECT bool_and(coalesce(l.granted - l.returned - l.settled >= m.cost AND (a.allowance = 0 OR a.allowance >= m.cost), false)),
+      bool_or(a.allowance > 0) INTO v_plain, v_allowance
+    FROM unnest(v_accounts, v_sums) AS m (account, cost) LEFT JOIN accounts a ON a.id = m.account
+      LEFT JOIN leases l ON l.account = m.account AND l.node = p_node;
+  END IF;
+  IF v_plain THEN
+    BEGIN
+      INSERT INTO entries (account, kind, d_allowance, d_purchased, cost, hold, shortfall, rid, model, provider, price, usage, node, batch)
+      SELECT t.account, kind, CASE WHEN a.allowance > 0 THEN -cost ELSE 0 END, CASE WHEN a.allowance > 0 THEN 0 ELSE -cost END, cost, hold, 0,
+        rid, model, provider, price, usage, p_node, p_batch
+      FROM ${ends} AS t (account, kind, rid, cost, hold, from_lease, model, provider, price, usage)
+        LEFT JOIN accounts a ON v_allowance AND a.id = t.account;
+      UPDATE leases l SET settled = l.settled + m.cost FROM unnest(v_accounts, v_sums) AS m (account, cost)
+        WHERE l.account = m.account AND l.node = p_node;
+      UPDATE accounts a SET allowance = CASE WHEN a.allowance > 0 THEN a.allowance - m.cost ELSE 0 END,
+        purchased = CASE WHEN a.allowance > 0 THEN a.purchased ELSE a.purchased - m.cost END, leased = a.leased - m.cost, day = v_today,
+        day_spent = CASE WHEN a.day = v_today THEN a.day_spent ELSE 0 END + m.cost
+        FROM unnest(v_accounts, v_sums) AS m (account, cost) WHERE a.id = m.account;
+      RETURN;
+    EXCEPTION WHEN unique_violation THEN
+      -- One of them has ended before.
+    END;
+  END IF;
+  SELECT x.account INTO v_unknown FROM (SELECT DISTINCT t.account FROM unnest(${values("p[1]")}) AS t (account)) x
     WHERE (SELECT a.id FROM accounts a WHERE a.id = x.account) IS NULL LIMIT 1;
   IF FOUND THEN RAISE EXCEPTION 'ledger: no account %', v_unknown USING ERRCODE = 'foreign_key_violation'; END IF;
   WITH given AS MATERIALIZED (
     SELECT DISTINCT ON (rid) ord, account, kind, rid, cost, hold, from_lease, model, provider, price, usage
-    FROM ROWS FROM (jsonb_to_recordset(p_settles) AS (account text, kind text, rid text, cost numeric, hold numeric, "fromLease" numeric,
-      model text, provider text, price jsonb, usage jsonb)) WITH ORDINALITY
+    FROM ${ends} WITH ORDINALITY
       AS t (account, kind, rid, cost, hold, from_lease, model, provider, price, usage, ord)
-    WHERE (SELECT e.id FROM entries e WHERE e.rid = t.rid AND e.kind IN ('charge', 'refund')) IS NULL
+    WHERE (SELECT e.id FROM entries e WHERE e.rid = t.rid) IS NULL
     ORDER BY rid, ord
   ), standing AS MATERIALIZED (
     SELECT a.id, a.allowance, a.allowance + a.purchased - a.leased AS unleased,
@@ -202,19 +245,18 @@ BEGIN
     UPDATE leases l SET settled = l.settled + m.leased_part FROM moved m WHERE l.account = m.account AND l.node = p_node AND m.leased_part > 0
   )
   UPDATE accounts a SET allowance = a.allowance - m.from_allowance, purchased = a.purchased - (m.charge - m.from_allowance),
-    leased = a.leased - m.leased_part, day = (clock_timestamp() AT TIME ZONE 'UTC')::date,
-    day_spent = CASE WHEN a.day = (clock_timestamp() AT TIME ZONE 'UTC')::date THEN a.day_spent ELSE 0 END + m.charge
+    leased = a.leased - m.leased_part, day = v_today, day_spent = CASE WHEN a.day = v_today THEN a.day_spent ELSE 0 END + m.charge
   FROM moved m WHERE a.id = m.account;
 END $$`
 
-const takeOver = `CREATE OR REPLACE FUNCTION ledger_take_over(p_node bigint, p_settles jsonb) RETURNS void LANGUAGE plpgsql ${byKey} AS $$
+const takeOver = `CREATE OR REPLACE FUNCTION ledger_take_over(p_node bigint, p_settles text[]) RETURNS void LANGUAGE plpgsql ${byKey} AS $$
 BEGIN
   UPDATE ledger_nodes SET state = 'dead' WHERE id = p_node;
   PERFORM 1 FROM accounts WHERE id IN (
       SELECT account FROM leases WHERE node = p_node AND granted - returned - settled > 0
-      UNION SELECT x->>'account' FROM jsonb_array_elements(p_settles) x)
+      UNION SELECT unnest(${values("p_settles[1]")}))
     ORDER BY id FOR NO KEY UPDATE;
-  IF jsonb_array_length(p_settles) > 0 THEN PERFORM ledger_settle(p_node, 0, p_settles); END IF;
+  IF p_settles IS NOT NULL THEN PERFORM ledger_settle(p_node, 0, p_settles); END IF;
   WITH freed AS (
     UPDATE leases l SET returned = l.returned + o.open
     FROM (SELECT account, granted - returned - settled AS open FROM leases WHERE node = p_node) o

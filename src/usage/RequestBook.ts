@@ -5,7 +5,9 @@
  */
 import { Effect } from "effect"
 import { SqlClient } from "effect/sql"
+import * as Columns from "../database/Columns.ts"
 import { bucketOf } from "./Histogram.ts"
+import { columns as names, sums } from "./RequestLogSchema.ts"
 import type { RequestDetails, RequestRow } from "./RequestRow.ts"
 
 /** A request to be written; times are epoch milliseconds, the cost is picodollars. @category models @since 0.1.0 */
@@ -36,9 +38,21 @@ const CLIENT_CLOSED = 499
 /** Text that the database takes, of a bounded length. */
 const printable = (text: string): string => text.slice(0, NAME_MAX).toWellFormed().replaceAll("\u0000", "\uFFFD")
 
+const isAnswered = ({ outcome }: RequestRecord): boolean => outcome === "ok" || outcome === "cached"
+
+const isFailed = (record: RequestRecord): boolean => !isAnswered(record) && record.status !== CLIENT_CLOSED
+
+const toAttempts = ({ attempts }: RequestRecord): RequestRow["attempts"] => {
+  for (const { error } of attempts) if (error !== null) return attempts.map(toAttempt)
+  return attempts
+}
+
+const toAttempt = (attempt: RequestRow["attempts"][number]) =>
+  attempt.error === null ? attempt : { ...attempt, error: printable(attempt.error) }
+
 const toJson = (record: RequestRecord) => {
-  const { attempts, firstChunkMs, latencyMs, outcome, status, tokens } = record
-  const answered = outcome === "ok" || outcome === "cached"
+  const { firstChunkMs, latencyMs, outcome, status, tokens } = record
+  const answered = isAnswered(record)
   return {
     id: record.id,
     account: record.account,
@@ -47,7 +61,7 @@ const toJson = (record: RequestRecord) => {
     requested_model: printable(record.requestedModel),
     model: record.model,
     provider: record.provider,
-    attempts: attempts.map((attempt) => (attempt.error === null ? attempt : { ...attempt, error: printable(attempt.error) })),
+    attempts: toAttempts(record),
     ...tokens,
     usage_source: record.usageSource,
     cost: String(record.cost),
@@ -58,27 +72,115 @@ const toJson = (record: RequestRecord) => {
     details: record.details,
     stream: record.stream,
     created_at: new Date(record.startedAt).toISOString(),
-    failed: !answered && status !== CLIENT_CLOSED ? 1 : 0,
+    failed: isFailed(record) ? 1 : 0,
     cancelled: outcome === "cancelled" ? 1 : 0,
     latency_bucket: answered ? bucketOf(latencyMs) : null,
     first_chunk_bucket: answered && firstChunkMs !== null ? bucketOf(firstChunkMs) : null
   }
 }
 
-const columns = `id, account, key_id, client_request_id, requested_model, model, provider, attempts, input, cached_read, cache_write,
-  output, reasoning, usage_source, cost, latency_ms, first_chunk_ms, status, outcome, details, stream, created_at`
+const columns = names.join(", ")
 
 const given = `jsonb_to_recordset($1::text::jsonb) AS t (id text, account text, key_id text, client_request_id text,
-  requested_model text, model text, provider text, attempts jsonb, input bigint, cached_read bigint, cache_write bigint, output bigint,
+  requested_model text, model text, provider text, attempts text, input bigint, cached_read bigint, cache_write bigint, output bigint,
   reasoning bigint, usage_source text, cost numeric, latency_ms integer, first_chunk_ms integer, status integer, outcome text,
-  details jsonb, stream boolean, created_at timestamptz, failed integer, cancelled integer, latency_bucket integer, first_chunk_bucket integer)`
+  details text, stream boolean, created_at timestamptz, failed integer, cancelled integer, latency_bucket integer, first_chunk_bucket integer)`
 
-const sums = ["requests", "errors", "cancelled", "input", "cached_read", "cache_write", "output", "reasoning", "cost"]
 const group = "account, hour, key_id, model, provider"
 
 const histogram = (bucket: string) => `SELECT ${group}, jsonb_object_agg(bucket, n) AS histogram FROM (
     SELECT ${group}, ${bucket} AS bucket, count(*) AS n FROM counted WHERE ${bucket} IS NOT NULL GROUP BY ${group}, ${bucket}
   ) bucketed GROUP BY ${group}`
+
+/** The values of a request's columns, in their order. */
+const values: ReadonlyArray<(record: RequestRecord) => string | null> = [
+  (record) => record.id,
+  (record) => record.account,
+  (record) => record.keyId,
+  (record) => record.clientRequestId,
+  (record) => printable(record.requestedModel),
+  (record) => record.model,
+  (record) => record.provider,
+  (record) => JSON.stringify(toAttempts(record)),
+  (record) => String(record.tokens.input),
+  (record) => String(record.tokens.cached_read),
+  (record) => String(record.tokens.cache_write),
+  (record) => String(record.tokens.output),
+  (record) => String(record.tokens.reasoning),
+  (record) => record.usageSource,
+  (record) => String(record.cost),
+  (record) => String(Math.round(record.latencyMs)),
+  (record) => (record.firstChunkMs === null ? null : String(Math.round(record.firstChunkMs))),
+  (record) => String(record.status),
+  (record) => record.outcome,
+  (record) => JSON.stringify(record.details),
+  (record) => String(record.stream),
+  (record) => new Date(record.startedAt).toISOString()
+]
+
+const writeNew = `SELECT requests_write(ARRAY[${names.map((_, at) => `$${at + 1}::text`).join(", ")}], $${names.length + 1}::text::jsonb) AS written`
+
+/** What some requests add to one hour of one key, model and provider; a row of `usage_hours`. */
+const makeHour = (record: RequestRecord, hour: number) => ({
+  account: record.account,
+  hour: new Date(hour).toISOString(),
+  key_id: record.keyId,
+  model: record.model ?? "",
+  provider: record.provider ?? "",
+  requests: 0,
+  errors: 0,
+  cancelled: 0,
+  input: 0,
+  cached_read: 0,
+  cache_write: 0,
+  output: 0,
+  reasoning: 0,
+  cost: 0n,
+  latency: new Map<number, number>(),
+  first_chunk: new Map<number, number>()
+})
+type Hour = ReturnType<typeof makeHour>
+
+const count = (histogram: Map<number, number>, ms: number): void => {
+  const bucket = bucketOf(ms)
+  histogram.set(bucket, (histogram.get(bucket) ?? 0) + 1)
+}
+
+const add = (hour: Hour, record: RequestRecord): void => {
+  const { firstChunkMs, latencyMs, tokens } = record
+  hour.requests++
+  hour.errors += isFailed(record) ? 1 : 0
+  hour.cancelled += record.outcome === "cancelled" ? 1 : 0
+  hour.input += tokens.input
+  hour.cached_read += tokens.cached_read
+  hour.cache_write += tokens.cache_write
+  hour.output += tokens.output
+  hour.reasoning += tokens.reasoning
+  hour.cost += record.cost
+  if (!isAnswered(record)) return
+  count(hour.latency, latencyMs)
+  if (firstChunkMs !== null) count(hour.first_chunk, firstChunkMs)
+}
+
+const HOUR = 3_600_000
+
+const hoursOf = (records: ReadonlyArray<RequestRecord>): string => {
+  const hours = new Map<string, Hour>()
+  for (const record of records) {
+    const at = record.startedAt - (record.startedAt % HOUR)
+    const name = `${record.account} ${record.keyId} ${record.model} ${record.provider} ${at}`
+    const hour = hours.get(name) ?? makeHour(record, at)
+    hours.set(name, hour)
+    add(hour, record)
+  }
+  const rows = Array.from(hours.values(), (hour) => ({
+    ...hour,
+    cost: String(hour.cost),
+    latency: Object.fromEntries(hour.latency),
+    first_chunk: Object.fromEntries(hour.first_chunk)
+  }))
+  return JSON.stringify(rows)
+}
 
 /**
  * A request that ran again under its id (it had failed uncharged) takes the place of what it was, and counts once more, as does
@@ -87,9 +189,7 @@ const histogram = (bucket: string) => `SELECT ${group}, jsonb_object_agg(bucket,
  */
 const write = `WITH given AS (SELECT * FROM ${given}), written AS (
     INSERT INTO requests (${columns}) SELECT ${columns} FROM given
-    ON CONFLICT (id) DO UPDATE SET ${columns
-      .split(",")
-      .map((column) => column.trim())
+    ON CONFLICT (id) DO UPDATE SET ${names
       .filter((column) => column !== "id" && column !== "account")
       .map((column) => `${column} = excluded.${column}`)
       .join(", ")}
@@ -120,8 +220,14 @@ export const idAt = (ms: number): string => {
 export const make = Effect.map(SqlClient.SqlClient, (sql) => ({
   write: (records: ReadonlyArray<RequestRecord>) => {
     // One statement may change a row once: the last of an id stands for those before.
-    const last = new Map(records.map((record) => [record.id, record]))
-    return Effect.asVoid(sql.unsafe(write, [JSON.stringify([...last.values()].map(toJson))]))
+    const last = [...new Map(records.map((record) => [record.id, record])).values()]
+    const writeAgain = Effect.suspend(() => Effect.asVoid(sql.unsafe(write, [JSON.stringify(last.map(toJson))])))
+    // In a column nothing and a text of no length are one.
+    if (last.some((record) => record.requestedModel === "" || record.keyId === "")) return writeAgain
+    const columns = values.map((valueOf) => Columns.join(last, valueOf))
+    return Effect.flatMap(sql.unsafe<{ readonly written: boolean }>(writeNew, [...columns, hoursOf(last)]), ([row]) =>
+      row?.written === true ? Effect.void : writeAgain
+    )
   },
   /** Forgets requests from before a moment, up to a number; gives how many. */
   forget: (before: number, limit: number) =>

@@ -5,9 +5,61 @@
  */
 import { Effect } from "effect"
 import { SqlClient } from "effect/sql"
+import { nullable } from "../database/Columns.ts"
+
+/** The columns of a request, in the order in which they are given. @category sql @since 0.1.0 */
+export const columns = [
+  "id",
+  "account",
+  "key_id",
+  "client_request_id",
+  "requested_model",
+  "model",
+  "provider",
+  "attempts",
+  "input",
+  "cached_read",
+  "cache_write",
+  "output",
+  "reasoning",
+  "usage_source",
+  "cost",
+  "latency_ms",
+  "first_chunk_ms",
+  "status",
+  "outcome",
+  "details",
+  "stream",
+  "created_at"
+] as const
+
+/** What an hour sums up. @category sql @since 0.1.0 */
+export const sums = ["requests", "errors", "cancelled", "input", "cached_read", "cache_write", "output", "reasoning", "cost"] as const
+
+const hourColumns = ["account", "hour", "key_id", "model", "provider", ...sums, "latency", "first_chunk"]
+
+const types: Readonly<Record<string, string>> = {
+  input: "bigint",
+  cached_read: "bigint",
+  cache_write: "bigint",
+  output: "bigint",
+  reasoning: "bigint",
+  cost: "numeric",
+  latency_ms: "integer",
+  first_chunk_ms: "integer",
+  status: "integer",
+  stream: "boolean",
+  created_at: "timestamptz"
+}
+
+const valuesOf = (column: string, text: string): string => {
+  const type = types[column]
+  return type === undefined ? nullable(text) : `${nullable(text)}::${type}[]`
+}
 
 const statements = [
-  // Ids are UUIDs of version 7: their order is that of time, for pages and for what is forgotten. Costs are picodollars.
+  // Ids are UUIDs of version 7: their order is that of time, for pages and for what is forgotten. Costs are picodollars,
+  // `attempts` and `details` JSON that nothing here looks into.
   `CREATE TABLE requests (
     id text COLLATE "C" PRIMARY KEY,
     account text NOT NULL,
@@ -16,7 +68,7 @@ const statements = [
     requested_model text NOT NULL,
     model text,
     provider text,
-    attempts jsonb NOT NULL,
+    attempts text NOT NULL,
     input bigint NOT NULL,
     cached_read bigint NOT NULL,
     cache_write bigint NOT NULL,
@@ -28,7 +80,7 @@ const statements = [
     first_chunk_ms integer,
     status integer NOT NULL,
     outcome text NOT NULL,
-    details jsonb NOT NULL,
+    details text NOT NULL,
     stream boolean NOT NULL,
     created_at timestamptz NOT NULL
   )`,
@@ -69,7 +121,21 @@ const statements = [
     SELECT coalesce(jsonb_object_agg(key, n), '{}') FROM (
       SELECT key, sum(value::bigint) AS n FROM (SELECT * FROM jsonb_each_text(a) UNION ALL SELECT * FROM jsonb_each_text(b)) both_of
       GROUP BY key) summed
-  $$`
+  $$`,
+  // Requests that are all new, and what they add to their hours; false, and nothing written, where one of them is not.
+  `CREATE FUNCTION requests_write(p text[], p_hours jsonb) RETURNS boolean LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan AS $$
+  BEGIN
+    INSERT INTO requests (${columns.join(", ")})
+      SELECT * FROM unnest(${columns.map((column, at) => valuesOf(column, `p[${at + 1}]`)).join(", ")});
+    INSERT INTO usage_hours (${hourColumns.join(", ")})
+      SELECT ${hourColumns.join(", ")} FROM jsonb_populate_recordset(NULL::usage_hours, p_hours) ORDER BY account, hour, key_id, model, provider
+      ON CONFLICT (account, hour, key_id, model, provider) DO UPDATE SET ${sums.map((sum) => `${sum} = usage_hours.${sum} + excluded.${sum}`).join(", ")},
+        latency = histogram_add(usage_hours.latency, excluded.latency),
+        first_chunk = histogram_add(usage_hours.first_chunk, excluded.first_chunk);
+    RETURN true;
+  EXCEPTION WHEN unique_violation THEN
+    RETURN false;
+  END $$`
 ]
 
 /** @category migrations @since 0.1.0 */

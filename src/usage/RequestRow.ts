@@ -80,9 +80,9 @@ export const StoredRequest = Schema.Struct({
 })
 
 /** What a {@link StoredRequest} is selected by. @category schemas @since 0.1.0 */
-export const storedColumns = `r.id, r.client_request_id, r.key_id, r.requested_model, r.model, r.provider, r.attempts::text AS attempts,
+export const storedColumns = `r.id, r.client_request_id, r.key_id, r.requested_model, r.model, r.provider, r.attempts,
   r.input::text AS input, r.cached_read::text AS cached_read, r.cache_write::text AS cache_write, r.output::text AS output,
-  r.reasoning::text AS reasoning, r.usage_source, r.cost::text AS cost, r.latency_ms, r.first_chunk_ms, r.status, r.outcome, r.details::text AS details, r.stream,
+  r.reasoning::text AS reasoning, r.usage_source, r.cost::text AS cost, r.latency_ms, r.first_chunk_ms, r.status, r.outcome, r.details, r.stream,
   to_char(r.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS created_at`
 
 /** @category conversions @since 0.1.0 */

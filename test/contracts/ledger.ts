@@ -265,7 +265,7 @@ export const ledgerContract = (name: string, database: Database) =>
             )
             if (held._tag === "Failure") return
             if (share < 0.5) yield* Effect.sleep(Math.floor(share * 10))
-            if (++steps === 20) yield* sql`SELECT ledger_take_over(${ledger.node()}::text::bigint, '[]')`
+            if (++steps === 20) yield* sql`SELECT ledger_take_over(${ledger.node()}::text::bigint, NULL)`
             if (share > 0.85) return yield* ledger.release(held.success)
             const cost = Money.make((amount * BigInt(Math.floor(share * 1_000))) / 1_000n)
             spent += cost
