@@ -65,6 +65,9 @@ const reasonOf = (error: unknown): WaitingRoom.WaitingReason | null => {
   return { logged: `${messageOf(error).slice(0, 300).replace(/\.+$/, "")}. ${advice}`, shown: advice }
 }
 
+const unshared = (workers: number) =>
+  `WORKERS is ${workers} without REDIS_URL: each process counts for itself, so that a key gets up to ${workers} times its limits; circuits, cached answers and lists of models that one has read are not shared, and a change of a key is heard of within half a second. Money is counted once all the same. Set REDIS_URL to share them.`
+
 /** A connection of its own, so that nothing else is built in vain. */
 const tryDatabase = (url: Redacted.Redacted) =>
   Effect.provide(
@@ -86,6 +89,7 @@ export const serve = Effect.fnUntraced(function* (flags: ServeFlags) {
   const isTerminal = yield* (yield* Stdio.Stdio).stdoutIsTerminal
   const log = Logging.layer(settings, isTerminal)
   if (settings.workers > 1 && !WorkerLink.isWorker) {
+    if (settings.redisUrl === null) yield* Effect.provide(Effect.logWarning(unshared(settings.workers)), log)
     const hurry = Deferred.await(yield* StopSignals.again)
     return yield* Effect.provide(Workers.supervise({ ...settings, count: settings.workers, hurry }, sayListening), log)
   }

@@ -7,7 +7,7 @@
  *
  * @since 0.1.0
  */
-import { Clock, Context, Effect, Latch, Layer, Metric, Random, type Scope } from "effect"
+import { Clock, Context, Effect, Latch, Layer, Metric, Random, Scope } from "effect"
 import type { SqlClient } from "effect/sql"
 import { messageOf } from "../database/Failures.ts"
 import type { Fernet } from "../identity/Fernet.ts"
@@ -41,6 +41,8 @@ const FAILING_AT_ONCE = 24
 /** Deliveries of one endpoint until another has its turn. */
 const TURN = 20
 const LOOK_EVERY = 1_000
+/** How long attempts that are under way may take when the process ends; then they are cut, and made again by who is left. */
+const LAST = 3_000
 /** How long what was told is kept, and how much of it goes at once. */
 const KEEP_DAYS = 30
 const FORGET_EVERY = 3_600_000
@@ -64,11 +66,19 @@ const make = Effect.fnUntraced(function* (
   const book = yield* makeBook(options.fernet)
   const sender = yield* WebhookSender
   const ledger = yield* Ledger
-  const scope = yield* Effect.scope
+  const scope = yield* Scope.fork(yield* Effect.scope)
   const wake = Latch.makeUnsafe(true)
+  const idle = Latch.makeUnsafe(true)
   const { lookEveryMs = LOOK_EVERY, pauses = PAUSES } = options
   let busy = 0
   let busyFailing = 0
+  let isClosing = false
+  yield* Effect.addFinalizer(() =>
+    Effect.suspend(() => {
+      isClosing = true
+      return Effect.raceFirst(idle.await, Effect.sleep(LAST))
+    })
+  )
 
   const attempt = Effect.fnUntraced(function* (endpoint: TakenEndpoint, delivery: DueDelivery): Effect.fn.Return<Attempted> {
     const startedAt = yield* Clock.currentTimeMillis
@@ -103,7 +113,7 @@ const make = Effect.fnUntraced(function* (
       if (delivery === null) return
       const attempted = yield* attempt(endpoint, delivery)
       yield* book.record(node, endpoint.id, delivery, attempted)
-      if (!attempted.delivered) return
+      if (!attempted.delivered || isClosing) return
     }
   })
 
@@ -111,11 +121,18 @@ const make = Effect.fnUntraced(function* (
 
   const start = (node: string, endpoint: TakenEndpoint) => {
     busy++
+    idle.closeUnsafe()
     if (endpoint.failing) busyFailing++
     const left = Effect.suspend(() => {
       busy--
       if (endpoint.failing) busyFailing--
-      return Effect.andThen(Effect.ignore(book.leave(node, endpoint.id)), wake.open)
+      const given = Effect.andThen(Effect.ignore(book.leave(node, endpoint.id)), wake.open)
+      return busy === 0
+        ? Effect.ensuring(
+            given,
+            Effect.suspend(() => (busy === 0 ? idle.open : Effect.void))
+          )
+        : given
     })
     const served = Effect.catch(serve(node, endpoint), told("Webhooks could not be delivered"))
     return Effect.forkIn(

@@ -65,9 +65,10 @@ describe("a server without its database", () => {
       await server.stop("SIGKILL")
     }
     unknown.username = "nobody_here"
-    const other = await start(unknown.toString(), { WORKERS: "2", REDIS_URL: "redis://127.0.0.1:1" })
+    const other = await start(unknown.toString(), { WORKERS: "2" })
     try {
       assert.match((await ready(other)).body.message ?? "", /The user is refused/)
+      assert.match(other.output(), /WORKERS is 2 without REDIS_URL: .* up to 2 times its limits/)
       const stoppedAt = Date.now()
       assert.strictEqual(await other.stop(), 0)
       assert.isBelow(Date.now() - stoppedAt, 5_000)

@@ -15,6 +15,56 @@ import {
   temporaryDirectory
 } from "../support/server.ts"
 
+interface Delivery {
+  readonly status: string
+  readonly attempt: number
+}
+
+describe("webhooks through a SIGTERM", () => {
+  it("an attempt under way is finished; one that takes too long is handed back and made again under its id", async () => {
+    const receiver = await startReceiver()
+    const directory = temporaryDirectory()
+    const database = await freshDatabase(inject("databaseUrl"))
+    const settings = { ...serviceSettings(database), DATA_DIR: directory.path, WEBHOOK_ALLOWED_NETWORKS: "127.0.0.1/32" }
+    let server = await startServer(settings)
+    try {
+      const customer = await newCustomer(server)
+      const hookTo = async (path: string) =>
+        (
+          await jsonCall<{ id: string }>(server.url, customer.key, "POST", "/v1/webhooks", {
+            url: receiver.url + path,
+            events: ["credits.added"]
+          })
+        ).body.id
+      const [slow, silent] = [await hookTo("/slow"), await hookTo("/silent")]
+      receiver.answer("/slow", (response) => void setTimeout(() => response.writeHead(200).end(), 800))
+      receiver.answer("/silent", "hang")
+      await server.admin("POST", `/admin/users/${customer.id}/credits`, { amount_usd: "1", reference: "a payment" })
+      const [first] = await receiver.at("/silent", 1)
+      await receiver.at("/slow", 1)
+      assert.strictEqual(await server.stop(), 0)
+      receiver.answer("/silent", 200)
+      server = await startServer(settings)
+      const again = await receiver.at("/silent", 2)
+      assert.strictEqual(again[1]?.headers["webhook-id"], first?.headers["webhook-id"])
+      const log = (id: string) =>
+        jsonCall<{ data: ReadonlyArray<Delivery> }>(server.url, customer.key, "GET", `/v1/webhooks/${id}/deliveries`)
+      for (const id of [slow, silent])
+        await eventually(async () =>
+          assert.deepStrictEqual(
+            (await log(id)).body.data.map(({ attempt, status }) => [attempt, status]),
+            [[1, "delivered"]]
+          )
+        )
+      assert.lengthOf(await receiver.at("/slow", 1), 1)
+    } finally {
+      await server.stop()
+      await receiver.close()
+      directory.remove()
+    }
+  }, 60_000)
+})
+
 describe("webhooks through a kill -9", () => {
   let receiver: Receiver
   beforeAll(async () => {
