@@ -8,7 +8,7 @@ import type { LedgerError } from "../../schemas/LedgerEntry.ts"
 import type { Candidate } from "../../schemas/Model.ts"
 import { type Money, zero } from "../../schemas/Money.ts"
 import type { Usage } from "../../schemas/Usage.ts"
-import { type Hold, type HoldRequest, Ledger, type Settlement } from "./Ledger.ts"
+import { type Hold, type HoldRequest, type Holds, Ledger, type Settlement } from "./Ledger.ts"
 import * as Pricing from "./Pricing.ts"
 
 /** How a request ends: a settlement, or nothing owed and nobody at fault. @category models @since 0.1.0 */
@@ -25,23 +25,27 @@ export class Charge {
   held: Money = zero
   private hold: Hold | null = null
   private isOpen = false
-  private readonly ledger: Pick<Ledger["Service"], "hold" | "settle" | "release">
+  private readonly ledger: Holds
   private readonly abandoned: (exit: Exit.Exit<unknown, unknown>) => ChargeEnd
 
-  constructor(ledger: Pick<Ledger["Service"], "hold" | "settle" | "release">, abandoned: (exit: Exit.Exit<unknown, unknown>) => ChargeEnd) {
+  constructor(ledger: Holds, abandoned: (exit: Exit.Exit<unknown, unknown>) => ChargeEnd) {
     this.ledger = ledger
     this.abandoned = abandoned
   }
 
   /** Holds the most that the request can cost. */
   open(request: HoldRequest): Effect.Effect<void, LedgerError> {
-    return Effect.uninterruptible(
-      Effect.map(this.ledger.hold(request), (hold) => {
-        this.hold = hold
-        this.held = hold.amount
-        this.isOpen = true
-      })
-    )
+    return Effect.suspend(() => {
+      if (this.tryOpen(request)) return Effect.void
+      return Effect.uninterruptible(Effect.map(this.ledger.hold(request), (hold) => this.take(hold)))
+    })
+  }
+
+  /** The same where nobody has to be asked; false where `open` has to wait, or to refuse. */
+  tryOpen(request: HoldRequest): boolean {
+    const hold = this.ledger.tryHold(request)
+    if (hold !== null) this.take(hold)
+    return hold !== null
   }
 
   /** Of a request that has no account, because whatever it does costs nothing: there is only an end to be told. */
@@ -51,19 +55,30 @@ export class Charge {
 
   /** Ends the charge and waits until the end is durable. The first call decides; later ones do nothing. */
   end(how: ChargeEnd): Effect.Effect<void> {
-    return Effect.uninterruptible(Effect.suspend(() => this.endNow(how)))
+    return Effect.suspend(() => this.endNow(how))
   }
 
   /** Whoever has not ended it by now is settled as `abandoned` says. */
   close(exit: Exit.Exit<unknown, unknown>): Effect.Effect<void> {
-    return this.isOpen ? Effect.uninterruptible(this.endNow(this.abandoned(exit))) : Effect.void
+    return this.isOpen ? this.endNow(this.abandoned(exit)) : Effect.void
+  }
+
+  private take(hold: Hold): void {
+    this.hold = hold
+    this.held = hold.amount
+    this.isOpen = true
   }
 
   private endNow(how: ChargeEnd): Effect.Effect<void> {
     if (!this.isOpen) return Effect.void
     this.isOpen = false
     if (this.hold === null) return Effect.void
-    return how._tag === "Release" ? this.ledger.release(this.hold) : this.ledger.settle(this.hold, how)
+    if (how._tag === "Release") {
+      this.ledger.releaseNow(this.hold)
+      return Effect.void
+    }
+    const durable = this.ledger.settleNow(this.hold, how)
+    return durable === null ? Effect.void : Effect.uninterruptible(durable)
   }
 }
 

@@ -161,9 +161,9 @@ export class Committer {
     return this.node
   }
 
-  /** Waits until a settlement is durable: in the database, or in the journal. */
-  secure(settled: Batch.PendingSettle): Effect.Effect<void> {
-    return settled.done === null ? Effect.void : Deferred.await(settled.done)
+  /** Waits until a settlement is durable: in the database, or in the journal; null where it is so already. */
+  secure(settled: Batch.PendingSettle): Effect.Effect<void> | null {
+    return settled.done === null ? null : Deferred.await(settled.done)
   }
 
   /** Waits until the database has what only the journal has now, so that who reads there sees it. */

@@ -82,10 +82,16 @@ export class Ledger extends Context.Service<
     /** Makes the account's row; does nothing when it stands. */
     readonly open: (accountId: AccountId) => Effect.Effect<void, LedgerError>
     readonly hold: (request: HoldRequest) => Effect.Effect<Hold, LedgerError>
+    /** Holds at once what is leased here already; null where `hold` has to ask, or to refuse. */
+    readonly tryHold: (request: HoldRequest) => Hold | null
     /** Writes the end of a request, once per rid; done when it is durable. Resolves also when it was secured otherwise (see `ledger_unsecured_total`). */
     readonly settle: (hold: Hold, settlement: Settlement) => Effect.Effect<void>
+    /** The same begun at once; what it gives waits until it is durable, null where it is so already. */
+    readonly settleNow: (hold: Hold, settlement: Settlement) => Effect.Effect<void> | null
     /** Gives a hold back without an entry: nothing was served and nobody is at fault. */
     readonly release: (hold: Hold) => Effect.Effect<void>
+    /** The same, at once. */
+    readonly releaseNow: (hold: Hold) => void
     readonly grant: (grant: Grant) => Effect.Effect<LedgerEntry, LedgerError>
     /**
      * Begins a period of an account's allowance: what was left of the last is lost, the full amount is there. Once for each
@@ -131,8 +137,11 @@ const fromDatabase = (cause: unknown): LedgerError => {
   return unavailable("the database did not answer")
 }
 
-/** Holds and how they end: all that happens in memory. @category constructors @since 0.1.0 */
-export const holds = (committer: Committer): Pick<Ledger["Service"], "hold" | "settle" | "release"> => {
+/** What happens in memory: holds and how they end. @category models @since 0.1.0 */
+export type Holds = Pick<Ledger["Service"], "hold" | "tryHold" | "settle" | "settleNow" | "release" | "releaseNow">
+
+/** @category constructors @since 0.1.0 */
+export const holds = (committer: Committer): Holds => {
   const prices = new WeakMap<Pricing, string>()
   /** A price is the same for many requests. */
   const priceOf = (pricing: Pricing): string => {
@@ -143,30 +152,31 @@ export const holds = (committer: Committer): Pick<Ledger["Service"], "hold" | "s
     return text
   }
 
-  const acquire = (request: HoldRequest): Effect.Effect<Hold, LedgerError> =>
-    Effect.suspend(() => {
-      const { accountId, amount, minimum, rid } = request
-      if (committer.tryHold(accountId, amount)) return Effect.succeed({ accountId, rid, amount })
-      return Effect.map(waitForHold(request, minimum), (held): Hold => ({ accountId, rid, amount: MoneyValue.make(held) }))
-    })
+  /** What was held counts against the day's cap: the part beyond it is given back, or all where less would not do; null then. */
+  const withinCap = (request: HoldRequest, amount: Money): Hold | null => {
+    const { accountId, dailyUsd, rid } = request
+    const beyond = dailyUsd === "none" || amount === 0n ? 0n : committer.beyondCap(accountId, dailyUsd)
+    if (beyond === 0n) return { accountId, rid, amount }
+    const rest = MoneyValue.make(amount - beyond)
+    committer.release(accountId, rest >= request.minimum ? beyond : amount)
+    return rest >= request.minimum ? { accountId, rid, amount: rest } : null
+  }
 
-  /** What was held counts against the day's cap: the part beyond it is given back, or all where less would not do. */
-  const withinCap = (request: HoldRequest, held: Hold): Effect.Effect<Hold, LedgerError> =>
-    Effect.suspend(() => {
-      if (request.dailyUsd === "none") return Effect.succeed(held)
-      const beyond = committer.beyondCap(held.accountId, request.dailyUsd)
-      if (beyond === 0n || held.amount === 0n) return Effect.succeed(held)
-      const amount = MoneyValue.make(held.amount - beyond)
-      if (amount >= request.minimum) {
-        committer.release(held.accountId, beyond)
-        return Effect.succeed({ ...held, amount })
-      }
-      committer.release(held.accountId, held.amount)
-      return Effect.fail(new LedgerError({ reason: new DailyCapReached({ cap: request.dailyUsd, required: request.minimum }) }))
-    })
+  const tryHold = (request: HoldRequest): Hold | null =>
+    committer.tryHold(request.accountId, request.amount) ? withinCap(request, request.amount) : null
+
+  const orCapped = (request: HoldRequest, amount: Money): Effect.Effect<Hold, LedgerError> => {
+    const held = withinCap(request, amount)
+    if (held !== null) return Effect.succeed(held)
+    const cap = request.dailyUsd === "none" ? MoneyValue.zero : request.dailyUsd
+    return Effect.fail(new LedgerError({ reason: new DailyCapReached({ cap, required: request.minimum }) }))
+  }
 
   const hold = (request: HoldRequest): Effect.Effect<Hold, LedgerError> =>
-    Effect.flatMap(acquire(request), (held) => withinCap(request, held))
+    Effect.suspend(() => {
+      if (committer.tryHold(request.accountId, request.amount)) return orCapped(request, request.amount)
+      return Effect.flatMap(waitForHold(request, request.minimum), (held) => orCapped(request, MoneyValue.make(held)))
+    })
 
   const waitForHold = Effect.fnUntraced(function* (request: HoldRequest, minimum: Money) {
     const answer = yield* committer.wait(request.accountId, request.amount, minimum)
@@ -177,31 +187,34 @@ export const holds = (committer: Committer): Pick<Ledger["Service"], "hold" | "s
     })
   })
 
-  const settle = (held: Hold, settlement: Settlement): Effect.Effect<void> =>
-    Effect.suspend(() => {
-      const charge = settlement._tag === "Charge"
-      const settled = committer.settle({
-        account: held.accountId,
-        kind: charge ? "charge" : "refund",
-        rid: held.rid,
-        cost: charge ? settlement.cost : 0n,
-        hold: held.amount,
-        model: settlement.model,
-        provider: settlement.provider,
-        price: charge ? priceOf(settlement.pricing) : null,
-        usage: JSON.stringify(charge ? settlement.usage : { why: settlement.why })
-      })
-      return committer.secure(settled)
+  const settleNow = (held: Hold, settlement: Settlement): Effect.Effect<void> | null => {
+    const charge = settlement._tag === "Charge"
+    const settled = committer.settle({
+      account: held.accountId,
+      kind: charge ? "charge" : "refund",
+      rid: held.rid,
+      cost: charge ? settlement.cost : 0n,
+      hold: held.amount,
+      model: settlement.model,
+      provider: settlement.provider,
+      price: charge ? priceOf(settlement.pricing) : null,
+      usage: JSON.stringify(charge ? settlement.usage : { why: settlement.why })
     })
+    return committer.secure(settled)
+  }
 
-  return { hold, settle, release: (held) => Effect.sync(() => committer.release(held.accountId, held.amount)) }
+  return {
+    hold,
+    tryHold,
+    settleNow,
+    settle: (held, settlement) => Effect.suspend(() => settleNow(held, settlement) ?? Effect.void),
+    release: (held) => Effect.sync(() => committer.release(held.accountId, held.amount)),
+    releaseNow: (held) => committer.release(held.accountId, held.amount)
+  }
 }
 
 /** Reads and grants come after all that has ended: an end that only the journal has is written first. */
-const make = (
-  reads: Effect.Success<typeof LedgerReads.make>,
-  committer: Committer
-): Omit<Ledger["Service"], "hold" | "settle" | "release"> => {
+const make = (reads: Effect.Success<typeof LedgerReads.make>, committer: Committer): Omit<Ledger["Service"], keyof Holds> => {
   const inOrder = <A>(statement: Effect.Effect<A, unknown>): Effect.Effect<A, LedgerError> =>
     Effect.andThen(committer.flush, Effect.mapError(statement, fromDatabase))
   return {

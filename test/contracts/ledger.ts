@@ -124,6 +124,18 @@ export const ledgerContract = (name: string, database: Database) =>
         assert.strictEqual((yield* capped("0.2", "0.05")).amount, Money.usd("0.1"))
         yield* settle(open, "0")
         assert.deepInclude(yield* balance(id), { available: Money.usd("9.4"), held: Money.usd("0.1") })
+        // At once as well: what the cap leaves, or nothing where that is too little, and then nothing stays held.
+        const atOnce = (minimum: string) =>
+          ledger.tryHold({
+            accountId: id,
+            rid: `cap-${Math.random()}`,
+            amount: Money.usd("0.2"),
+            minimum: Money.usd(minimum),
+            dailyUsd: Money.usd("0.65")
+          })
+        yield* hold(id, "0.2").pipe(Effect.flatMap(ledger.release))
+        assert.isNull(atOnce("0.1"))
+        assert.strictEqual((yield* balance(id)).held, Money.usd("0.1"))
       }))
 
     test("a hold without a bound takes what there is, at least its minimum", () =>

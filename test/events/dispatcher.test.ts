@@ -66,7 +66,10 @@ const replica = (node: string, sender: Layer.Layer<WebhookSender>, pauses?: Read
       Webhooks.layer({ fernet }).pipe(
         Layer.provideMerge(WebhookDispatcher.layer({ fernet, lookEveryMs: 20, ...(pauses === undefined ? {} : { pauses }) })),
         Layer.provideMerge(EventBus.layer),
-        Layer.provide([sender, Layer.mock(Ledger, { node: () => node })])
+        Layer.provide([
+          sender,
+          Layer.mock(Ledger, { node: () => node, tryHold: () => null, settleNow: () => null, releaseNow: () => undefined })
+        ])
       )
     )
   ).pipe(Layer.provideMerge(SecureRandom.layerWebCrypto))

@@ -14,7 +14,7 @@ import { RunningRequests } from "../../src/usage/RunningRequests.ts"
 import { caller, tell } from "../support/outcomes.ts"
 
 let node = "0"
-const ledger = Layer.mock(Ledger, { node: () => node })
+const ledger = Layer.mock(Ledger, { node: () => node, tryHold: () => null, settleNow: () => null, releaseNow: () => undefined })
 const layer = RunningRequests.layer.pipe(
   Layer.provideMerge(Outcomes.layer),
   Layer.provideMerge(RequestLog.layer({ retentionDays: 30 })),
