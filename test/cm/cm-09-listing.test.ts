@@ -348,6 +348,10 @@ describe("the list of models", () => {
           [
             { sort: "price", view: "all" },
             { after: null, limit: 100 }
+          ],
+          [
+            { sort: "context_length", hub: true },
+            { after: null, limit: 200 }
           ]
         ]
         const before = yield* written
