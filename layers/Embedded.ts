@@ -32,7 +32,8 @@ const ledgerOf = (settings: Settings) => {
     journals: FileJournals.make(join(settings.dataDir, "journal"), isGone),
     stopwatch: ElapsedTime.stopwatch,
     // A commit of PGlite survives this process, but no power cut: the same as what is written to a file.
-    journalFirstMs: settings.ledgerFlushMs
+    journalFirstMs: settings.ledgerFlushMs,
+    isAlone: true
   }
 }
 

@@ -64,14 +64,22 @@ export const make = (
   settles: ReadonlyArray<PendingSettle>,
   returns: ReadonlyArray<readonly [Lease, bigint]>,
   wants: ReadonlyArray<Lease>,
-  now: number
+  now: number,
+  isAlone: boolean
 ): Batch => {
   const payload = {
     settles: settles.map((pending) => pending.row),
     returns: returns.map(([lease, amount]) => ({ account: lease.account, amount: String(amount) })),
     wants: wants.map((lease) => {
       const { least, most } = lease.want()
-      return { account: lease.account, least: String(least), most: String(most), target: String(lease.target(most, now)) }
+      const target = lease.target(most, now)
+      // Of a small balance others get what they need and no more, if there are others.
+      return {
+        account: lease.account,
+        least: String(least),
+        most: String(isAlone && target > most ? target : most),
+        target: String(target)
+      }
     })
   }
   return { number, payload, settles, returns, wants }

@@ -23,6 +23,8 @@ export interface CommitterOptions {
   readonly journals?: Journals | null
   /** Where a database is no safer than a file: how long an end that the journal keeps may wait for its commit. 0: it is waited for. */
   readonly journalFirstMs?: number
+  /** No other process has the database: of a small balance, too, more may be leased than one request needs. */
+  readonly isAlone?: boolean
   /** Defaults to the clock's time. */
   readonly stopwatch?: Stopwatch.Stopwatch
   readonly leaseTtlMs?: number
@@ -66,7 +68,6 @@ export class Committer {
   private readonly stopwatch: Stopwatch.Stopwatch
   private node: string
   private lastBatch = 0
-  /** Time since the last batch was sent, and since the last acknowledged one was. */
   private sinceSent: () => number
   private sinceAcknowledged: () => number
   private closing = false
@@ -81,7 +82,7 @@ export class Committer {
   constructor(parts: Parts) {
     this.parts = parts
     this.node = parts.node
-    this.leases = new Leases(parts.options.idleReturnMs ?? IDLE_RETURN)
+    this.leases = new Leases(parts.options.idleReturnMs ?? IDLE_RETURN, parts.options.isAlone ?? false)
     this.keeper = new Keeper(parts.journal)
     this.pace = new Pace(parts.options.journalFirstMs ?? 0)
     this.journalFirst = (parts.options.journalFirstMs ?? 0) > 0
@@ -269,7 +270,7 @@ export class Committer {
     const due = this.sinceSent() >= (this.parts.options.heartbeatMs ?? HEARTBEAT)
     if (settles.length === 0 && returns.length === 0 && wants.length === 0 && !due) return null
     for (const [lease, amount] of returns) lease.returning += amount
-    return Batch.make(this.lastBatch + 1, settles, returns, wants, this.now())
+    return Batch.make(this.lastBatch + 1, settles, returns, wants, this.now(), this.parts.options.isAlone ?? false)
   }
 
   private send(batch: Batch.Batch): Effect.Effect<void> {

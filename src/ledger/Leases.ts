@@ -16,9 +16,12 @@ export class Leases {
   private readonly byAccount = new Map<string, Lease>()
   private readonly dirty = new Set<Lease>()
   private readonly idleMs: number
+  private readonly isAlone: boolean
 
-  constructor(idleMs: number) {
+  /** Nobody has to see at once what a process leaves that is `isAlone` on its database. */
+  constructor(idleMs: number, isAlone: boolean) {
     this.idleMs = idleMs
+    this.isAlone = isAlone
   }
 
   /** Whether there is something for a batch to look at. */
@@ -61,7 +64,10 @@ export class Leases {
     const wants: Array<Lease> = []
     for (const lease of [...this.dirty].sort((a, b) => (a.account < b.account ? -1 : 1))) {
       if (lease.waiters.length > 0) wants.push(lease)
-      else if (lease.free > 0n && (lease.direct || lease.recall || closing || (lease.held === 0n && this.isIdle(lease, now)))) {
+      else if (
+        lease.free > 0n &&
+        ((lease.direct && !this.isAlone) || lease.recall || closing || (lease.held === 0n && this.isIdle(lease, now)))
+      ) {
         returns.push([lease, lease.free])
       }
     }

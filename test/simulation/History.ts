@@ -265,7 +265,8 @@ class History {
       reclaimAfterMs: mutant.reclaimAtTtl === true ? TTL * 0.4 : RECLAIM_AFTER,
       settleWaitMs: 500,
       idleReturnMs: 1_000,
-      journalFirstMs: this.weather.journalFirst ? 50 : 0
+      journalFirstMs: this.weather.journalFirst ? 50 : 0,
+      isAlone: this.weather.journalFirst
     })
     // A process that cannot reach its database is started again.
     const life = Effect.scoped(
