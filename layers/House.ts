@@ -26,6 +26,7 @@ import { CreditAlerts } from "../src/events/CreditAlerts.ts"
 import { EventBus } from "../src/events/EventBus.ts"
 import { encryptedSecrets } from "../src/events/EventsSchema.ts"
 import * as LimitAlerts from "../src/events/LimitAlerts.ts"
+import { SlaWatch } from "../src/events/SlaWatch.ts"
 import { WebhookDispatcher } from "../src/events/WebhookDispatcher.ts"
 import { Webhooks } from "../src/events/Webhooks.ts"
 import { Gateway } from "../src/Gateway.ts"
@@ -118,7 +119,7 @@ const events = (settings: Settings, secrets: Secrets) => {
       Webhooks.layer({ fernet }).pipe(Layer.provideMerge(WebhookDispatcher.layer({ fernet })))
     )
   )
-  return Layer.mergeAll(webhooks, CreditAlerts.layer, LimitAlerts.layer).pipe(
+  return Layer.mergeAll(webhooks, CreditAlerts.layer, LimitAlerts.layer, SlaWatch.layer).pipe(
     Layer.provideMerge(EventBus.layer),
     Layer.provide(UndiciWebhookSender.layer({ allowed: settings.webhookAllowedNetworks }))
   )

@@ -28,12 +28,21 @@ export interface Limits {
   readonly dailyUsd: Money.Money | "none"
 }
 
+/** What a plan promises of each hour. @category models @since 0.1.0 */
+export interface Sla {
+  /** The part of requests that do not fail by our or a provider's fault, from 0 to 1. */
+  readonly uptime: number
+  /** Of the time to the first chunk of a stream, to the whole answer otherwise. */
+  readonly p99LatencyMs: number
+}
+
 /** @category models @since 0.1.0 */
 export interface Plan {
   readonly id: PlanId
   readonly limits: Limits
   /** Granted at each monthly reset; unspent allowance is lost then. */
   readonly monthlyAllowance: Money.Money
+  readonly sla: Sla | null
 }
 
 /** The figures of every plan, the same in every environment. @category models @since 0.1.0 */
@@ -50,7 +59,8 @@ export const plans: Readonly<Record<PlanId, Plan>> = {
       burst: 10,
       dailyUsd: Money.usd("1")
     },
-    monthlyAllowance: Money.zero
+    monthlyAllowance: Money.zero,
+    sla: null
   },
   dev: {
     id: "dev",
@@ -64,7 +74,8 @@ export const plans: Readonly<Record<PlanId, Plan>> = {
       burst: 50,
       dailyUsd: Money.usd("100")
     },
-    monthlyAllowance: Money.zero
+    monthlyAllowance: Money.zero,
+    sla: { uptime: 0.99, p99LatencyMs: 60_000 }
   },
   team: {
     id: "team",
@@ -78,7 +89,8 @@ export const plans: Readonly<Record<PlanId, Plan>> = {
       burst: 100,
       dailyUsd: Money.usd("1000")
     },
-    monthlyAllowance: Money.usd("150")
+    monthlyAllowance: Money.usd("150"),
+    sla: { uptime: 0.995, p99LatencyMs: 45_000 }
   },
   enterprise: {
     id: "enterprise",
@@ -92,7 +104,8 @@ export const plans: Readonly<Record<PlanId, Plan>> = {
       burst: 300,
       dailyUsd: "none"
     },
-    monthlyAllowance: Money.zero
+    monthlyAllowance: Money.zero,
+    sla: { uptime: 0.999, p99LatencyMs: 30_000 }
   }
 }
 

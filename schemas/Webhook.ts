@@ -12,7 +12,8 @@ export const EventType = Schema.Literals([
   "credits.added",
   "model.degraded",
   "rate_limit.approaching",
-  "batch.completed"
+  "batch.completed",
+  "sla.breached"
 ])
 export type EventType = typeof EventType.Type
 

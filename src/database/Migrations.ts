@@ -9,6 +9,7 @@ import { createBilling } from "../billing/BillingSchema.ts"
 import { createCatalog } from "../catalog/CatalogSchema.ts"
 import { createHub } from "../catalog/HubSchema.ts"
 import { createEvents } from "../events/EventsSchema.ts"
+import { createSla } from "../events/SlaSchema.ts"
 import { createHealth } from "../health/HealthSchema.ts"
 import { createIdentity } from "../identity/IdentitySchema.ts"
 import { createPlans } from "../identity/PlanSchema.ts"
@@ -27,6 +28,7 @@ const steps = {
   "0012_catalog": createCatalog,
   "0020_health": createHealth,
   "0027_hub": createHub,
+  "0030_sla": createSla,
   "0008_sign_in": createSignIn
 }
 

@@ -23,7 +23,9 @@ export const PlanRow = Schema.Struct({
     concurrency: Limit,
     burst: Limit,
     daily_usd: Schema.String
-  })
+  }),
+  /** What is promised of each hour; null: nothing. */
+  sla: Schema.NullOr(Schema.Struct({ uptime: Schema.Finite, p99_latency_ms: Schema.Finite }))
 })
 
 /** @category models @since 0.1.0 */

@@ -11,7 +11,7 @@ import { Api } from "./Api.ts"
 import { list } from "./Handled.ts"
 import type { PlanRow } from "./PlanApi.ts"
 
-const encode = ({ id, limits, monthlyAllowance }: Plan): typeof PlanRow.Type => ({
+const encode = ({ id, limits, monthlyAllowance, sla }: Plan): typeof PlanRow.Type => ({
   id,
   monthly_allowance_usd: Money.toUsd(monthlyAllowance),
   limits: {
@@ -23,7 +23,8 @@ const encode = ({ id, limits, monthlyAllowance }: Plan): typeof PlanRow.Type => 
     concurrency: limits.concurrency,
     burst: limits.burst,
     daily_usd: limits.dailyUsd === "none" ? "none" : Money.toUsd(limits.dailyUsd)
-  }
+  },
+  sla: sla === null ? null : { uptime: sla.uptime, p99_latency_ms: sla.p99LatencyMs }
 })
 
 /** @category layers @since 0.1.0 */
