@@ -19,6 +19,7 @@ import { Idempotency } from "../ledger/Idempotency.ts"
 import * as Pricing from "../ledger/Pricing.ts"
 import { KeyLimits } from "../limits/KeyLimits.ts"
 import { stage } from "../streams/Stage.ts"
+import { Utf8Encoder } from "../streams/Utf8.ts"
 import { customer, customerOrNobody, knownCustomer } from "./Access.ts"
 import { type Admission, admit } from "./Admission.ts"
 import { answerHeaders, cacheWish } from "./AnswerHeaders.ts"
@@ -35,8 +36,6 @@ const expectedTokens = (request: InferenceRequest): number =>
   estimateTokens(request.promptCharacters) + (request.maxTokens ?? 0) * request.choices
 
 const statusOf = (error: GatewayError): number => ApiError.fromGateway(error).status
-
-const encoder = new TextEncoder()
 
 const EVENT_STREAM = "text/event-stream"
 
@@ -79,7 +78,7 @@ const whole = (gateway: Gateway["Service"], exchange: Exchange) =>
   })
 
 /** The bytes of a stream: events, then the end or the error. A keyed one is kept before its end is told. */
-const streamed = Effect.fnUntraced(function* (gateway: Gateway["Service"], exchange: Exchange) {
+const streamed = Effect.fnUntraced(function* (gateway: Gateway["Service"], utf8: Utf8Encoder, exchange: Exchange) {
   const { admission, call, edge, headers, http, keeping } = exchange
   const opened = yield* gateway.stream(call)
   const { model } = opened.candidate
@@ -90,13 +89,13 @@ const streamed = Effect.fnUntraced(function* (gateway: Gateway["Service"], excha
   let text = ""
   const write = (piece: string): Uint8Array => {
     if (keeping.isKeyed) text += piece
-    return encoder.encode(piece)
+    return utf8.encode(piece)
   }
   const end = Effect.suspend(() => {
     const last = write(out.end())
     return Effect.as(keeping.done({ contentType: EVENT_STREAM, headers: about, body: text }), last)
   })
-  const failed = (error: ProviderError) => Effect.as(keeping.failed, encoder.encode(out.error(ApiError.fromProvider(error))))
+  const failed = (error: ProviderError) => Effect.as(keeping.failed, utf8.encode(out.error(ApiError.fromProvider(error))))
   const body = stage(opened.events, { each: Arr.map((batch) => write(out.encode(batch))), end, failed })
   admission.count(() => (opened.cache === "hit" ? 0 : totalTokens(opened.usage())))
   return HttpServerResponse.stream(body, { contentType: EVENT_STREAM, headers: Object.assign(headers, about) })
@@ -122,6 +121,7 @@ export const make = Effect.gen(function* () {
   const resolution = yield* Resolution
   const identity = yield* Identity
   const limits = yield* KeyLimits
+  const utf8 = new Utf8Encoder()
   const services = { idempotency: yield* Idempotency, hasher: yield* KeyHasher }
 
   const admitAndAnswer = Effect.fnUntraced(function* (
@@ -138,8 +138,8 @@ export const make = Effect.gen(function* () {
       Effect.as(keeping.failed, HttpServerResponse.setHeaders(edge.refuse(error, clientId ?? id), headers))
     if (refused !== null) return yield* refuse(refused)
     const call = { caller, request, rid: keeping.rid, clientRequestId: clientId, statusOf, cache: cacheWish(http.headers) }
-    const exchange: Exchange = { edge, http, call, keeping, requestId: id, createdAt: Math.floor(now / 1_000), headers, admission }
-    const answer = request.stream ? streamed(gateway, exchange) : whole(gateway, exchange)
+    const exchange: Exchange = { edge, http, call, keeping, requestId: id, createdAt: Math.floor(now / 1_000), headers, count }
+    const answer = request.stream ? streamed(gateway, utf8, exchange) : whole(gateway, exchange)
     return yield* Effect.catch(answer, (error) => {
       const failed = refuse(ApiError.fromGateway(error))
       return error._tag === "ModelNeedsKey" ? Effect.andThen(limits.forget(caller, now), failed) : failed

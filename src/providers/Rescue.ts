@@ -50,6 +50,8 @@ export const watch = (first: Begun, options: RescueOptions): Batches => {
   const { log, request } = options
   const sent = new SentText(request.choices)
   let reading: Reading = { begun: first, continues: null }
+  /** What of it has come and was not read yet. */
+  let unread: ReadonlyArray<Batch> = first.head
   /** Why the answer needs another provider. */
   let failure: ProviderError | null = null
   let misfits = false
@@ -65,6 +67,7 @@ export const watch = (first: Begun, options: RescueOptions): Batches => {
     const next = text === null || !isContinuable(request) ? null : yield* options.askNext(text)
     if (text === null || next === null) return yield* Effect.fail(error)
     reading = { begun: next, continues: { sent: text, rest: new Rest(text) } }
+    unread = next.head
     return yield* pull
   })
 
@@ -89,14 +92,18 @@ export const watch = (first: Begun, options: RescueOptions): Batches => {
     return Arr.isReadonlyArrayNonEmpty(out) ? Effect.succeed(out) : pull
   }
 
-  const pull: Batches = Effect.suspend(() =>
-    misfits && failure !== null
-      ? handOver(failure)
-      : Effect.matchEffect(reading.begun.batches, {
-          onSuccess: read,
-          onFailure: (error) =>
-            error._tag === "ProviderError" ? failed(error) : Effect.andThen(reading.begun.permit.tell("success"), Effect.fail(error))
-        })
-  )
+  const steps = {
+    onSuccess: read,
+    onFailure: (error: ProviderError | Cause.Done): Batches =>
+      error._tag === "ProviderError" ? failed(error) : Effect.andThen(reading.begun.permit.tell("success"), Effect.fail(error))
+  }
+
+  const pull: Batches = Effect.suspend(() => {
+    if (misfits && failure !== null) return handOver(failure)
+    if (!Arr.isReadonlyArrayNonEmpty(unread)) return Effect.matchEffect(reading.begun.batches, steps)
+    const head = unread
+    unread = []
+    return read(head)
+  })
   return pull
 }

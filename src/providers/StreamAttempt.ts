@@ -16,8 +16,11 @@ export type Batch = Arr.NonEmptyReadonlyArray<InferenceEvent>
 /** @category models @since 0.1.0 */
 export type Batches = Pull.Pull<Arr.NonEmptyReadonlyArray<Batch>, ProviderError>
 
-/** A stream that has begun: from its first event on. @category models @since 0.1.0 */
+/** A stream that has begun. @category models @since 0.1.0 */
 export interface Begun {
+  /** What has come already, the first content last. */
+  readonly head: Arr.NonEmptyReadonlyArray<Batch>
+  /** What comes after it. */
   readonly batches: Batches
   /** What the circuit is told when the stream has ended; a caller who leaves before says nothing of the provider. */
   readonly permit: Permit
@@ -30,26 +33,21 @@ export interface Begun {
 const excuses = (event: InferenceEvent): boolean =>
   event._tag === "Finish" && (event.reason === "content_filter" || event.reason === "length")
 
-const readHead = Effect.fnUntraced(function* (provider: string, batches: Batches, opens: (event: InferenceEvent) => boolean) {
-  const head: Array<Batch> = []
-  while (!head.some((batch) => batch.some(opens))) {
-    const more = yield* Effect.catchTag(batches, "Done", () => Effect.succeed(null))
-    if (more === null) {
-      const reason = new ProviderAnswer({ fault: "empty", message: "the stream ended without content" })
-      return yield* new ProviderError({ provider, reason })
-    }
-    head.push(...more)
-  }
-  return head
-})
-
-const withHead = (head: ReadonlyArray<Batch>, batches: Batches): Batches => {
-  let unread = head
-  return Effect.suspend(() => {
-    const first = unread
-    unread = []
-    return Arr.isReadonlyArrayNonEmpty(first) ? Effect.succeed(first) : batches
-  })
+/** Reads until something opens the stream, or fails where it ends before. */
+const readHead = (provider: string, batches: Batches, opens: (event: InferenceEvent) => boolean) => {
+  const read = (before: ReadonlyArray<Batch>): Effect.Effect<Arr.NonEmptyReadonlyArray<Batch>, ProviderError> =>
+    Effect.matchEffect(batches, {
+      onSuccess: (more) => {
+        const head = Arr.appendAll(before, more)
+        return more.some((batch) => batch.some(opens)) ? Effect.succeed(head) : read(head)
+      },
+      onFailure: (error) => {
+        if (error._tag !== "Done") return Effect.fail(error)
+        const reason = new ProviderAnswer({ fault: "empty", message: "the stream ended without content" })
+        return Effect.fail(new ProviderError({ provider, reason }))
+      }
+    })
+  return read([])
 }
 
 /** Lets a span see what passes, and what it fails with. */
@@ -93,7 +91,7 @@ export const open =
             scope,
             Effect.suspend(() => permit.tell("ignored"))
           )
-        return { batches: withHead(head, batches), permit, startedAt, close: Scope.close(scope, Exit.void) }
+        return { head, batches, permit, startedAt, close: Scope.close(scope, Exit.void) }
       })
       const asked = span === null ? opened : Effect.tapError(opened, (error) => Effect.sync(() => span.fail(error)))
       return yield* asked.pipe(

@@ -3,7 +3,7 @@
  *
  * @since 0.1.0
  */
-import { Array as Arr, Cause, Clock, Effect, Pull, Redacted, Stream } from "effect"
+import { Array as Arr, Cause, Clock, Effect, type Pull, Redacted, Result, Stream } from "effect"
 import type { InferenceEvent } from "../../../schemas/Inference.ts"
 import { ProviderAnswer, ProviderConnection, ProviderError } from "../../../schemas/Provider.ts"
 import type { AnswerStream, ProviderAdapter, ProviderCall } from "../ProviderAdapter.ts"
@@ -154,7 +154,7 @@ type Batches = Arr.NonEmptyReadonlyArray<Arr.NonEmptyReadonlyArray<InferenceEven
 
 /** Events of a stream in batches, one for each read; the last pull says whether the answer was whole. */
 const decodeStream = (provider: string, response: TransportResponse, makeDecoder: () => AnswerDecoder): AnswerStream =>
-  Stream.transformPull(Stream.mapError(response.body, brokenMidway(provider)), (pull) =>
+  Stream.transformPull(response.body, (pull) =>
     Effect.sync(() => {
       const decoder = makeDecoder()
       let ended = false
@@ -167,22 +167,28 @@ const decodeStream = (provider: string, response: TransportResponse, makeDecoder
         ended = true
         return give(events)
       }
-      const read = Pull.catchDone(pull, () => Effect.succeed(null))
-      const take = (chunks: ReadonlyArray<Uint8Array> | null): Pull.Pull<Batches, ProviderError> => {
-        if (chunks === null) return finish()
-        const events: Array<InferenceEvent> = []
-        for (const chunk of chunks) {
-          const decoded = decoder.push(chunk)
-          events.push(...decoded.events)
-          broken = decoded.fault
-          if (broken !== null) break
+      const take = (chunks: Arr.NonEmptyReadonlyArray<Uint8Array>): Pull.Pull<Batches, ProviderError> => {
+        const { events, fault } = decoder.push(chunks[0])
+        broken = fault
+        for (let i = 1; i < chunks.length && broken === null; i++) {
+          const more = decoder.push(chunks[i] ?? new Uint8Array())
+          events.push(...more.events)
+          broken = more.fault
         }
         return give(events)
       }
+      const read = Effect.matchCauseEffect(pull, {
+        onSuccess: take,
+        onFailure: (cause): Pull.Pull<Batches, ProviderError> => {
+          const found = Cause.findError(cause)
+          if (Result.isFailure(found)) return Effect.failCause(found.failure)
+          return Cause.isDone(found.success) ? finish() : Effect.fail(brokenMidway(provider)(found.success))
+        }
+      })
       const next: Pull.Pull<Batches, ProviderError> = Effect.suspend(() => {
         if (broken !== null) return Effect.fail(answerFault(provider, broken))
         if (ended) return Cause.done()
-        return decoder.isDone ? finish() : Effect.flatMap(read, take)
+        return decoder.isDone ? finish() : read
       })
       return next
     })
