@@ -138,7 +138,7 @@ export const make = Effect.gen(function* () {
       Effect.as(keeping.failed, HttpServerResponse.setHeaders(edge.refuse(error, clientId ?? id), headers))
     if (refused !== null) return yield* refuse(refused)
     const call = { caller, request, rid: keeping.rid, clientRequestId: clientId, statusOf, cache: cacheWish(http.headers) }
-    const exchange: Exchange = { edge, http, call, keeping, requestId: id, createdAt: Math.floor(now / 1_000), headers, count }
+    const exchange: Exchange = { edge, http, call, keeping, requestId: id, createdAt: Math.floor(now / 1_000), headers, admission }
     const answer = request.stream ? streamed(gateway, utf8, exchange) : whole(gateway, exchange)
     return yield* Effect.catch(answer, (error) => {
       const failed = refuse(ApiError.fromGateway(error))
