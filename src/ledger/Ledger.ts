@@ -3,7 +3,8 @@
  *
  * @since 0.1.0
  */
-import { Context, Effect, Layer } from "effect"
+import { Context, Effect, Layer, Option } from "effect"
+import { SqlClient } from "effect/sql"
 import type { AccountId } from "../../schemas/Account.ts"
 import {
   AccountNotFound,
@@ -119,8 +120,13 @@ export class Ledger extends Context.Service<
     Layer.effect(
       this,
       Effect.gen(function* () {
+        const sql = yield* SqlClient.SqlClient
         const committer = yield* makeCommitter(yield* LedgerBook.make, options)
-        return Ledger.of({ ...make(yield* LedgerReads.make, committer), ...holds(committer) })
+        /** A transaction has the connection that the commit would need: whoever waited for it there would wait in vain. */
+        const flush = Effect.flatMap(Effect.serviceOption(sql.transactionService), (transaction) =>
+          Option.isSome(transaction) ? Effect.void : committer.flush
+        )
+        return Ledger.of({ ...make(yield* LedgerReads.make, committer, flush), ...holds(committer) })
       })
     )
 }
@@ -214,9 +220,13 @@ export const holds = (committer: Committer): Holds => {
 }
 
 /** Reads and grants come after all that has ended: an end that only the journal has is written first. */
-const make = (reads: Effect.Success<typeof LedgerReads.make>, committer: Committer): Omit<Ledger["Service"], keyof Holds> => {
+const make = (
+  reads: Effect.Success<typeof LedgerReads.make>,
+  committer: Committer,
+  flush: Effect.Effect<void>
+): Omit<Ledger["Service"], keyof Holds> => {
   const inOrder = <A>(statement: Effect.Effect<A, unknown>): Effect.Effect<A, LedgerError> =>
-    Effect.andThen(committer.flush, Effect.mapError(statement, fromDatabase))
+    Effect.andThen(flush, Effect.mapError(statement, fromDatabase))
   return {
     open: (accountId) => Effect.asVoid(Effect.mapError(reads.open(accountId), fromDatabase)),
     grant: (grant) => inOrder(reads.grant(grant.accountId, grant.kind, grant.allowance, grant.purchased, grant.reference)),

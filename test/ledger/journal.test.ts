@@ -154,6 +154,27 @@ describe("the journal", () => {
       ).pipe(Effect.provide(database))
     ))
 
+  it("is waited for by nobody who has the database in a transaction of his own: the commit would wait for that", () =>
+    inDirectory((path) =>
+      Effect.scoped(
+        Effect.gen(function* () {
+          const ledger = yield* Effect.provide(account, yield* Layer.build(processOf(path, "first")))
+          const sql = yield* SqlClient.SqlClient
+          yield* spend(ledger, "a")
+          const startedAt = performance.now()
+          yield* sql.withTransaction(
+            Effect.andThen(
+              ledger.open("another"),
+              ledger.grant({ accountId: "another", kind: "topup", allowance: Money.zero, purchased: Money.usd("1"), reference: "start" })
+            )
+          )
+          assert.isBelow(performance.now() - startedAt, 2_500)
+          assert.strictEqual((yield* ledger.balance("another")).available, Money.usd("1"))
+          assert.strictEqual((yield* ledger.balance("account")).available, Money.usd("9.75"))
+        })
+      ).pipe(Effect.provide(database))
+    ))
+
   it("is waited out by who reads the book, and by who closes it", () =>
     inDirectory((path) =>
       Effect.gen(function* () {
