@@ -9,39 +9,66 @@ import { BodyBytes, BodyFailed, type ReadBody, readAnywhere } from "../src/http/
 
 const failed = (why: BodyFailed["why"]) => Effect.fail(new BodyFailed({ why }))
 
+/** One body as it comes. */
+class Incoming {
+  private readonly source: IncomingMessage
+  private readonly maxBytes: number
+  /** NaN where it is not told. */
+  private readonly declared: number
+  private readonly resume: (done: Effect.Effect<Uint8Array, BodyFailed>) => void
+  private chunks: Array<Buffer> = []
+  private size = 0
+  private readonly onData = (chunk: Buffer): void => this.take(chunk)
+  private readonly onEnd = (): void => this.end()
+  private readonly onBroken = (): void => {
+    this.stop()
+    this.resume(failed("broken"))
+  }
+
+  constructor(source: IncomingMessage, maxBytes: number, resume: (done: Effect.Effect<Uint8Array, BodyFailed>) => void) {
+    this.source = source
+    this.maxBytes = maxBytes
+    this.declared = Number(source.headers["content-length"])
+    this.resume = resume
+  }
+
+  begin(): void {
+    if (this.source.destroyed) {
+      this.resume(failed("broken"))
+      return
+    }
+    // What is closed has been broken before, where there was an error too: nobody has to listen for that.
+    this.source.on("close", this.onBroken).on("data", this.onData)
+    // Of what says its length the end comes with the last byte.
+    if (!(this.declared > 0)) this.source.on("end", this.onEnd)
+  }
+
+  stop(): void {
+    this.source.off("data", this.onData).off("end", this.onEnd).off("close", this.onBroken)
+  }
+
+  private take(chunk: Buffer): void {
+    this.size += chunk.length
+    this.chunks.push(chunk)
+    if (this.size > this.maxBytes) {
+      this.stop()
+      this.source.pause()
+      this.resume(failed("too_large"))
+    } else if (this.size === this.declared) this.end()
+  }
+
+  private end(): void {
+    this.stop()
+    const [first] = this.chunks
+    this.resume(Effect.succeed(first !== undefined && this.chunks.length === 1 ? first : Buffer.concat(this.chunks, this.size)))
+  }
+}
+
 const readNode = (source: IncomingMessage, maxBytes: number): Effect.Effect<Uint8Array, BodyFailed> =>
   Effect.callback((resume) => {
-    const declared = Number(source.headers["content-length"])
-    const chunks: Array<Buffer> = []
-    let size = 0
-    const stop = (): void => {
-      source.off("data", onData).off("end", onEnd).off("close", onBroken)
-    }
-    const onData = (chunk: Buffer): void => {
-      size += chunk.length
-      if (size > maxBytes) {
-        stop()
-        source.pause()
-        resume(failed("too_large"))
-      } else if (size === declared && chunks.length === 0) {
-        // Most come in one piece, after which there is nothing to wait for; the end comes by itself.
-        stop()
-        resume(Effect.succeed(chunk))
-      } else chunks.push(chunk)
-    }
-    const onEnd = (): void => {
-      stop()
-      const [first] = chunks
-      resume(Effect.succeed(first !== undefined && chunks.length === 1 ? first : Buffer.concat(chunks, size)))
-    }
-    // Comes after an error too, which nobody has to listen for.
-    const onBroken = (): void => {
-      stop()
-      resume(failed("broken"))
-    }
-    if (source.destroyed) return onBroken()
-    source.on("data", onData).on("end", onEnd).on("close", onBroken)
-    return Effect.sync(stop)
+    const incoming = new Incoming(source, maxBytes, resume)
+    incoming.begin()
+    return Effect.sync(() => incoming.stop())
   })
 
 const read: ReadBody = (request, maxBytes) => {
