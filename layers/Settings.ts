@@ -261,7 +261,7 @@ const readEach = Effect.fnUntraced(function* (definitions: ReadonlyArray<Provide
     idleTimeoutMs: yield* whole("PROVIDER_IDLE_TIMEOUT_MS", 60_000, 1, 3_600_000),
     breakerFailures: yield* whole("BREAKER_FAILURES", 5, 1, 1_000),
     breakerRecoveryMs: yield* whole("BREAKER_RECOVERY_MS", 300_000, 1, 86_400_000),
-    ledgerFlushMs: yield* whole("LEDGER_FLUSH_MS", 50, 0, 1_000),
+    ledgerFlushMs: yield* whole("LEDGER_FLUSH_MS", 5, 0, 1_000),
     catalogSyncMs: yield* whole("CATALOG_SYNC_INTERVAL_MS", 21_600_000, 0, 604_800_000),
     hubUrl: ((yield* url("HUGGING_FACE_URL", ["http:", "https:"])) ?? "https://huggingface.co").replace(/\/+$/, ""),
     hubSyncMs: yield* whole("HUGGING_FACE_SYNC_INTERVAL_MS", 86_400_000, 0, 2_592_000_000),

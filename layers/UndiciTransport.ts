@@ -28,7 +28,10 @@ const HIGH_WATER = 256 * 1_024
 
 const departed = new Error("the request is no longer wanted")
 
-type Phase = "first_byte" | "idle"
+type Phase = "first_byte" | "idle" | "end"
+
+/** How long the end of an answer may take of which nobody wants more. */
+const END_MS = 1_000
 
 type Headers = Record<string, string | Array<string> | undefined>
 
@@ -47,7 +50,7 @@ class Silence {
     const shortest = Math.min(options.firstByteTimeoutMs, options.idleTimeoutMs)
     this.tickMs = Math.max(1, Math.min(250, Math.floor(shortest / 16)))
     const ticks = (ms: number): number => Math.ceil(ms / this.tickMs) + 1
-    this.limits = { first_byte: ticks(options.firstByteTimeoutMs), idle: ticks(options.idleTimeoutMs) }
+    this.limits = { first_byte: ticks(options.firstByteTimeoutMs), idle: ticks(options.idleTimeoutMs), end: ticks(END_MS) }
   }
 
   watch(exchange: Exchange): void {
@@ -86,7 +89,8 @@ abstract class Exchange implements Dispatcher.DispatchHandler {
   private readonly silence: Silence
   private answered = false
   private unwanted = false
-  private timedOut: Phase | null = null
+  private timedOut: Exclude<Phase, "end"> | null = null
+  private hasAll = false
 
   constructor(silence: Silence, patience: number) {
     this.silence = silence
@@ -113,7 +117,7 @@ abstract class Exchange implements Dispatcher.DispatchHandler {
   }
 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
-    if (chunk.length === 0) return
+    if (chunk.length === 0 || this.phase === "end") return
     // The first byte ends one wait and begins the other; later ones begin it anew.
     this.phase = "idle"
     this.patience = 1
@@ -133,14 +137,31 @@ abstract class Exchange implements Dispatcher.DispatchHandler {
     this.over()
   }
 
-  /** Nobody wants the answer any more: what is not finished is torn down now. */
+  /** All that was wanted has come. */
+  readonly finished = (): void => {
+    this.hasAll = true
+  }
+
+  /** Nobody wants the answer any more: what is not finished is torn down now, unless only its end is left to come. */
   abandon(): void {
+    const isOver = this.ended || this.failure !== null
+    if (this.hasAll && !isOver) {
+      this.phase = "end"
+      this.resume()
+      this.heardAt = this.silence.now
+      return
+    }
     this.silence.forget(this)
     this.unwanted = true
-    if (!this.ended && this.failure === null) this.controller?.abort(departed)
+    if (!isOver) this.controller?.abort(departed)
   }
 
   expire(): void {
+    if (this.phase === "end") {
+      this.silence.forget(this)
+      this.controller?.abort(departed)
+      return
+    }
     // Silence that we asked for by pausing is not the provider's.
     if (this.controller?.paused === true) {
       this.heardAt = this.silence.now
@@ -189,7 +210,9 @@ class StreamedExchange extends Exchange {
   }
 
   protected head(status: number, incoming: Headers): void {
-    this.tellHead(Effect.succeed({ status, headers: plain(incoming), body: Stream.fromPull(Effect.succeed(this.pull)) }))
+    this.tellHead(
+      Effect.succeed({ status, headers: plain(incoming), finished: this.finished, body: Stream.fromPull(Effect.succeed(this.pull)) })
+    )
   }
 
   protected take(controller: Dispatcher.DispatchController, chunk: Buffer): void {

@@ -80,8 +80,15 @@ export const begin = (line: Rooms, call: RunCall, scope: Scope.Scope): Effect.Ef
   }
   if (!call.caller.isAnonymous) {
     const { caller, clientRequestId, request, rid } = call
-    const about = { clientRequestId, requestedModel: request.model, stream: request.stream, startedAt: run.startedAt }
-    line.running.begin({ id: rid, account: caller.accountId, keyId: caller.keyId, ...about })
+    line.running.begin({
+      id: rid,
+      account: caller.accountId,
+      keyId: caller.keyId,
+      clientRequestId,
+      requestedModel: request.model,
+      stream: request.stream,
+      startedAt: run.startedAt
+    })
   }
   const tell = Effect.sync(() => {
     if (call.caller.trialEndsAt !== null && run.cost > 0n) line.trials.used(call.caller.accountId, totalTokens(run.meter.usage()))

@@ -133,9 +133,10 @@ export const make = Effect.gen(function* () {
   ) {
     const admission = yield* admit(limits, caller, expectedTokens(request))
     const { headers, now, refused } = admission
-    const { clientId, id } = yield* RequestIds
+    const { clientId, headers: names, id } = yield* RequestIds
     const refuse = (error: ApiError.ApiError) =>
       Effect.as(keeping.failed, HttpServerResponse.setHeaders(edge.refuse(error, clientId ?? id), headers))
+    Object.assign(headers, names)
     if (refused !== null) return yield* refuse(refused)
     const call = { caller, request, rid: keeping.rid, clientRequestId: clientId, statusOf, cache: cacheWish(http.headers) }
     const exchange: Exchange = { edge, http, call, keeping, requestId: id, createdAt: Math.floor(now / 1_000), headers, admission }

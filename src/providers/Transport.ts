@@ -22,6 +22,11 @@ export interface TransportResponse {
   /** Names in lower case. */
   readonly headers: Readonly<Record<string, string>>
   readonly body: Stream.Stream<Uint8Array, TransportError>
+  /**
+   * What was asked for has come, though the body has not ended: its end may come for a moment after the Scope has closed, so
+   * that the connection can be used again.
+   */
+  readonly finished?: () => void
 }
 
 /** An answer that was read to its end, or up to a bound. @category models @since 0.1.0 */

@@ -147,7 +147,7 @@ describe("kill -9 right after an answer in embedded mode", () => {
     const directory = temporaryDirectory()
     try {
       // The journal alone has the ends: none is committed before the process dies.
-      const settings = settingsOf(mock, { DATA_DIR: directory.path, LEDGER_FLUSH_MS: "1000" })
+      const settings = settingsOf(mock, { DATA_DIR: directory.path, LEDGER_FLUSH_MS: "100" })
       const seen: Seen = { ended: [], started: 0 }
       let server = await startServer(settings)
       const customer = await newCustomer(server, { balanceUsd: "1000" })

@@ -57,6 +57,44 @@ describe("the transport", () => {
       assert.strictEqual(Buffer.concat(chunks).toString(), "abcd")
     }))
 
+  /** Reads a first piece, says that it was all, and leaves; when the server saw the connection close, after so many milliseconds. */
+  const leaveAfterAll = (handle: (response: ServerResponse) => void, ms: number) =>
+    Effect.gen(function* () {
+      const sockets = new Set<object | null>()
+      const { closed, url } = yield* serverOf((response) => {
+        sockets.add(response.socket)
+        handle(response)
+      })
+      const one = Effect.scoped(
+        Effect.gen(function* () {
+          const answer = yield* send(url)
+          yield* Stream.runDrain(Stream.take(answer.body, 1))
+          answer.finished?.()
+        })
+      )
+      yield* one
+      yield* Effect.sleep(ms)
+      const gone = closed.length
+      yield* one
+      return { gone, connections: sockets.size }
+    })
+
+  test("uses a connection again whose answer was read to what is its last word, though its end came later", () =>
+    Effect.gen(function* () {
+      const { connections } = yield* leaveAfterAll((response) => {
+        response.write("all")
+        setTimeout(() => response.end(), 30)
+      }, 100)
+      assert.strictEqual(connections, 1)
+    }))
+
+  test("lets a server go that has said its last word and does not end", () =>
+    Effect.gen(function* () {
+      const { connections, gone } = yield* leaveAfterAll((response) => response.write("all"), 2_000)
+      assert.strictEqual(gone, 1)
+      assert.strictEqual(connections, 2)
+    }))
+
   test("fails where nobody listens, and where the connection is reset before the head", () =>
     Effect.gen(function* () {
       assert.deepInclude(yield* reasonOf(send("http://127.0.0.1:1/x")), {

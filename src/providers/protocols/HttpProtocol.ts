@@ -188,7 +188,9 @@ const decodeStream = (provider: string, response: TransportResponse, makeDecoder
       const next: Pull.Pull<Batches, ProviderError> = Effect.suspend(() => {
         if (broken !== null) return Effect.fail(answerFault(provider, broken))
         if (ended) return Cause.done()
-        return decoder.isDone ? finish() : read
+        if (!decoder.isDone) return read
+        response.finished?.()
+        return finish()
       })
       return next
     })
