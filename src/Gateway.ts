@@ -32,10 +32,11 @@ import * as Pricing from "./ledger/Pricing.ts"
 import { maxOutputOf, priceRoute } from "./ledger/RoutePrice.ts"
 import { VelocityMode } from "./limits/VelocityMode.ts"
 import type { AllProvidersFailed } from "./providers/Failover.ts"
+import type { Batch } from "./providers/StreamAttempt.ts"
 import { StructuredAnswers } from "./providers/StructuredAnswers.ts"
 import { Balancer } from "./routing/Balancer.ts"
 import type { Routing } from "./routing/RouterDecision.ts"
-import { stage } from "./streams/Stage.ts"
+import { joined, type Steps, stage, unchanged, type Watching } from "./streams/Stage.ts"
 import { isTrouble, Outcomes } from "./usage/Outcomes.ts"
 import { RunningRequests } from "./usage/RunningRequests.ts"
 
@@ -74,7 +75,9 @@ export interface GatewayAnswer {
 export interface GatewayStream {
   readonly candidate: Candidate
   /** Ends after the settlement is durable; fails when the provider failed midway, after the refund is. */
-  readonly events: Stream.Stream<Arr.NonEmptyReadonlyArray<InferenceEvent>, ProviderError>
+  readonly events: Stream.Stream<Batch, ProviderError>
+  /** The same through one more stage, which costs less than to add it to `events`. One of the two may be read, once. */
+  readonly through: <B>(steps: Steps<Batch, ProviderError, B, never>) => Stream.Stream<B>
   /** What was used so far. */
   readonly usage: () => Usage
   readonly routing: Routing | null
@@ -253,7 +256,8 @@ const stream = begun(
       run.firstChunkAt = line.clock.currentTimeMillisUnsafe()
       const events = Stream.rechunk(Stream.fromArray(inPieces(found.answer.events)), 1)
       const shown = events.pipe(OutputGuard.stream(guard, run.flags))
-      return { ...replay(run, candidates, found.answer), events: shown, usage: () => run.meter.usage() }
+      const about = replay(run, candidates, found.answer)
+      return { ...about, events: shown, through: (steps) => stage(shown, steps), usage: () => run.meter.usage() }
     }
     const { clamped, failover } = yield* hold(run, candidates)
     const kept: Array<InferenceEvent> = []
@@ -267,9 +271,9 @@ const stream = begun(
     }
     const finish = () => {
       const last = run.log.current ?? opened.candidate
-      return Effect.as(Effect.andThen(settle(run, last), keep(found, run.call.request, clamped, last, kept)), null)
+      return Effect.andThen(settle(run, last), keep(found, run.call.request, clamped, last, kept))
     }
-    const events = stage(opened.events, {
+    const watching: Watching<Batch, ProviderError> = {
       each: (batches) => {
         for (const batch of batches) {
           run.meter.feed(batch)
@@ -279,8 +283,12 @@ const stream = begun(
       },
       end: Effect.suspend(finish),
       failed
-    })
+    }
+    const through = <B, E>(steps: Steps<Batch, ProviderError, B, E>) =>
+      guard === undefined
+        ? stage(opened.events, joined(watching, steps))
+        : stage(stage(opened.events, joined(watching, unchanged())).pipe(OutputGuard.stream(guard, run.flags)), steps)
     const about = { candidate: opened.candidate, routing: run.routing, cache: cacheState(found), flags: [...run.flags] }
-    return { ...about, events: events.pipe(OutputGuard.stream(guard, run.flags)), usage: () => run.meter.usage() }
+    return { ...about, events: through(unchanged()), through, usage: () => run.meter.usage() }
   })
 )

@@ -18,7 +18,6 @@ import { KeyHasher } from "../identity/KeyHasher.ts"
 import { Idempotency } from "../ledger/Idempotency.ts"
 import * as Pricing from "../ledger/Pricing.ts"
 import { KeyLimits } from "../limits/KeyLimits.ts"
-import { stage } from "../streams/Stage.ts"
 import { Utf8Encoder } from "../streams/Utf8.ts"
 import { customer, customerOrNobody, knownCustomer } from "./Access.ts"
 import { type Admission, admit } from "./Admission.ts"
@@ -96,7 +95,7 @@ const streamed = Effect.fnUntraced(function* (gateway: Gateway["Service"], utf8:
     return Effect.as(keeping.done({ contentType: EVENT_STREAM, headers: about, body: text }), last)
   })
   const failed = (error: ProviderError) => Effect.as(keeping.failed, utf8.encode(out.error(ApiError.fromProvider(error))))
-  const body = stage(opened.events, { each: Arr.map((batch) => write(out.encode(batch))), end, failed })
+  const body = opened.through({ each: Arr.map((batch) => write(out.encode(batch))), end, failed })
   admission.count(() => (opened.cache === "hit" ? 0 : totalTokens(opened.usage())))
   return HttpServerResponse.stream(body, { contentType: EVENT_STREAM, headers: Object.assign(headers, about) })
 })

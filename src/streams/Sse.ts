@@ -53,16 +53,21 @@ export class SseParser {
     const source = this.buffer + input
     const events: Array<SseEvent> = []
     let start = 0
-    for (let i = this.buffer.length; i < source.length; i++) {
-      const code = source.charCodeAt(i)
-      if (code !== 10 && code !== 13) continue
-      const event = this.line(source.slice(start, i))
+    // Nearly nobody ends lines with CR; where there is none, none is looked for again.
+    let cr = source.indexOf("\r", this.buffer.length)
+    let lf = source.indexOf("\n", this.buffer.length)
+    while (lf !== -1 || cr !== -1) {
+      const isCr = cr !== -1 && (lf === -1 || cr < lf)
+      const at = isCr ? cr : lf
+      const event = this.line(source.slice(start, at))
       if (event !== null) events.push(event)
-      if (code === 13) {
-        if (i + 1 === source.length) this.afterCr = true
-        else if (source.charCodeAt(i + 1) === 10) i++
+      start = at + 1
+      if (isCr) {
+        if (start === source.length) this.afterCr = true
+        else if (source.charCodeAt(start) === 10) start++
+        cr = source.indexOf("\r", start)
       }
-      start = i + 1
+      if (lf !== -1 && lf < start) lf = source.indexOf("\n", start)
     }
     this.buffer = start === 0 ? source : source.slice(start)
     if (this.buffer.length + (this.data?.length ?? 0) > MAX_EVENT) {

@@ -16,6 +16,23 @@ export interface Steps<A, E, B, E2> {
   readonly failed: (error: E) => Effect.Effect<B, E2>
 }
 
+/** Steps that pass pieces on as they are, or others in their place, and fail as the stream did once they have seen to it. @category models @since 0.1.0 */
+export interface Watching<A, E> {
+  readonly each: (pieces: Arr.NonEmptyReadonlyArray<A>) => Arr.NonEmptyReadonlyArray<A>
+  readonly end: Effect.Effect<void, E>
+  readonly failed: (error: E) => Effect.Effect<never, E>
+}
+
+/** Two steps as one: what a stage costs each read is paid once. @category combinators @since 0.1.0 */
+export const joined = <A, E, B, E2>(first: Watching<A, E>, then: Steps<A, E, B, E2>): Steps<A, E, B, E2> => ({
+  each: (pieces) => then.each(first.each(pieces)),
+  end: Effect.matchEffect(first.end, { onSuccess: () => then.end, onFailure: then.failed }),
+  failed: (error) => Effect.catch(first.failed(error), then.failed)
+})
+
+/** Steps that change nothing. @category constructors @since 0.1.0 */
+export const unchanged = <A, E>(): Steps<A, E, A, E> => ({ each: (pieces) => pieces, end: Effect.succeed(null), failed: Effect.fail })
+
 /** @category combinators @since 0.1.0 */
 export const stage = <A, E, B, E2>(self: Stream.Stream<A, E>, steps: Steps<A, E, B, E2>): Stream.Stream<B, E2> =>
   Stream.transformPull(self, (pull) =>

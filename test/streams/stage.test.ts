@@ -3,7 +3,7 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import { Array as Arr, Deferred, Effect, Exit, Fiber, Stream } from "effect"
-import { type Steps, stage } from "../../src/streams/Stage.ts"
+import { joined, type Steps, stage, type Watching } from "../../src/streams/Stage.ts"
 
 const steps = (seen: Array<string>, more: Partial<Steps<number, string, string, string>> = {}): Steps<number, string, string, string> => ({
   each: Arr.map(String),
@@ -65,6 +65,35 @@ describe("a stage", () => {
       yield* Deferred.await(stalled)
       yield* Fiber.interrupt(fiber)
       assert.deepStrictEqual(seen, ["let go"])
+    })
+  )
+
+  it.effect("two joined are one after the other: each sees what passes, and both see to the end, whatever it is", () =>
+    Effect.gen(function* () {
+      const run = (stream: Stream.Stream<number, string>, endsWith: Effect.Effect<void, string> = Effect.void) => {
+        const seen: Array<string> = []
+        const watching: Watching<number, string> = {
+          each: (pieces) => {
+            seen.push(...pieces.map((piece) => `watched ${piece}`))
+            return pieces
+          },
+          end: Effect.andThen(
+            Effect.sync(() => seen.push("watched end")),
+            endsWith
+          ),
+          failed: (error) =>
+            Effect.andThen(
+              Effect.sync(() => seen.push(`watched ${error}`)),
+              Effect.fail(error)
+            )
+        }
+        return Effect.map(Stream.runCollect(stage(stream, joined(watching, steps(seen)))), (given) => ({ given, seen }))
+      }
+      assert.deepStrictEqual(yield* run(Stream.make(1)), { given: ["1", "last"], seen: ["watched 1", "watched end", "end"] })
+      const broken = Stream.concat(Stream.make(1), Stream.fail("broken"))
+      assert.deepStrictEqual(yield* run(broken), { given: ["1", "failed"], seen: ["watched 1", "watched broken", "broken"] })
+      const late = yield* run(Stream.make(1), Effect.fail("too late"))
+      assert.deepStrictEqual(late, { given: ["1", "failed"], seen: ["watched 1", "watched end", "too late"] })
     })
   )
 })
