@@ -1,12 +1,13 @@
 /**
  * Who is measured: the gateway and a bare proxy, each a process of its own before the same provider.
  */
-import { type ChildProcess, spawn, spawnSync } from "node:child_process"
+import { type ChildProcess, spawn } from "node:child_process"
 import { mkdtempSync, readFileSync, rmSync } from "node:fs"
-import { availableParallelism, tmpdir } from "node:os"
+import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"
 import { createInterface } from "node:readline"
 import { fileURLToPath } from "node:url"
+import { type Cores, otherCores, pinned, serverCores } from "./Cores.ts"
 import type { LoadFigures, LoadOptions } from "./LoadClient.ts"
 
 const here = dirname(fileURLToPath(import.meta.url))
@@ -14,31 +15,32 @@ const root = dirname(here)
 
 export const ADMIN_KEY = "admin-key-of-the-bench"
 
-/** The contestant has a core of its own; the client and the provider share another. */
-const canPin = availableParallelism() > 1 && spawnSync("taskset", ["--version"]).status === 0
-const pinned = (core: 0 | 1 | null): ReadonlyArray<string> => (canPin && core !== null ? ["taskset", "-c", String(core)] : [])
-
 export interface Part {
   readonly pid: number
   readonly child: ChildProcess
   readonly stop: () => Promise<void>
 }
 
+/** Parts that run: none outlives the suite, however that ends. */
+const running = new Set<ChildProcess>()
+process.once("exit", () => {
+  for (const child of running) child.kill("SIGKILL")
+})
+
 const launch = (command: ReadonlyArray<string>, env: NodeJS.ProcessEnv, stdin: "pipe" | "ignore"): Part => {
   const [program = "", ...args] = command
   const child = spawn(program, args, { cwd: root, env, stdio: [stdin, "pipe", "inherit"] })
-  const end = () => child.kill("SIGKILL")
-  process.once("exit", end)
+  running.add(child)
   const exited = new Promise<void>((resolve) => child.once("exit", () => resolve()))
   return {
     child,
     pid: child.pid ?? 0,
     stop: async () => {
       child.kill("SIGTERM")
-      const late = setTimeout(end, 10_000)
+      const late = setTimeout(() => child.kill("SIGKILL"), 10_000)
       await exited
       clearTimeout(late)
-      process.off("exit", end)
+      running.delete(child)
     }
   }
 }
@@ -73,8 +75,8 @@ export interface Client {
 
 const script = (...args: ReadonlyArray<string>): ReadonlyArray<string> => [process.execPath, join(here, "child.ts"), ...args]
 
-export const startClient = (): Client => {
-  const part = launch([...pinned(0), ...script("client")], process.env, "pipe")
+export const startClient = (cores: Cores = otherCores): Client => {
+  const part = launch([...pinned(cores), ...script("client")], process.env, "pipe")
   const lines = part.child.stdout === null ? null : createInterface({ input: part.child.stdout })[Symbol.asyncIterator]()
   return {
     load: async (options) => {
@@ -103,14 +105,29 @@ export interface Contestant {
 
 const JSON_BODY = { "content-type": "application/json" }
 
-export const startProvider = async (): Promise<{ readonly url: string; readonly port: number; readonly stop: () => Promise<void> }> => {
-  const part = launch([...pinned(0), ...script("provider")], process.env, "ignore")
+export interface Provider {
+  readonly url: string
+  readonly port: number
+  readonly stop: () => Promise<void>
+}
+
+export const startProvider = async (cores: Cores = otherCores): Promise<Provider> => {
+  const part = launch([...pinned(cores), ...script("provider")], process.env, "ignore")
   const port = Number((await firstLine(part, /"port":(\d+)/))[1])
   return { url: `http://127.0.0.1:${port}/v1`, port, stop: part.stop }
 }
 
+/** The provider itself: what is above its figures was added. */
+export const direct = ({ port }: Provider): Contestant => ({
+  name: "direct",
+  port,
+  headers: [{ ...JSON_BODY, authorization: "Bearer none" }],
+  pid: 0,
+  stop: async () => {}
+})
+
 export const startBare = async (provider: string): Promise<Contestant> => {
-  const part = launch([...pinned(1), ...script("bare", provider)], process.env, "ignore")
+  const part = launch([...pinned(serverCores), ...script("bare", provider)], process.env, "ignore")
   const port = Number((await firstLine(part, /"port":(\d+)/))[1])
   return { name: "bare", port, headers: [{ ...JSON_BODY, authorization: "Bearer none" }], pid: part.pid, stop: part.stop }
 }
@@ -123,7 +140,8 @@ export interface GatewayOptions {
   readonly dataDir?: string
   /** Flags for Node, such as `--cpu-prof`. */
   readonly nodeFlags?: ReadonlyArray<string>
-  readonly core?: 1 | null
+  /** Instead of the one that servers have. */
+  readonly cores?: Cores
 }
 
 const call = async (port: number, method: string, path: string, body: unknown): Promise<Record<string, unknown>> => {
@@ -140,12 +158,26 @@ const limits = ["rpm", "tokens_per_minute", "tokens_per_day", "tokens_per_month"
 const raised = { ...Object.fromEntries(limits.map((name) => [name, 1_000_000_000])), daily_usd: "none" }
 
 /** A customer with money and raised limits; his key. */
-export const newTenant = async (port: number, index: number): Promise<string> => {
+const newTenant = async (port: number, index: number): Promise<string> => {
   const made = await call(port, "POST", "/admin/users", { email: `tenant-${index}@bench.example`, plan: "enterprise" })
   const id = Object(made["user"])["id"]
   await call(port, "PUT", `/admin/users/${id}/limits`, raised)
   await call(port, "POST", `/admin/users/${id}/credits`, { amount_usd: "100000.00", reference: `bench-${index}` })
   return String(made["api_key"])
+}
+
+/** So many of them, some at a time; the headers that each sends. */
+const newTenants = async (port: number, count: number): Promise<ReadonlyArray<Readonly<Record<string, string>>>> => {
+  const headers: Array<Readonly<Record<string, string>>> = []
+  let next = 0
+  const register = async (): Promise<void> => {
+    while (next < count) {
+      const index = next++
+      headers[index] = { ...JSON_BODY, authorization: `Bearer ${await newTenant(port, index)}` }
+    }
+  }
+  await Promise.all(Array.from({ length: Math.min(16, count) }, register))
+  return headers
 }
 
 /** The gateway with authentication, limits, holds and settlement on, in front of a provider. */
@@ -163,14 +195,12 @@ export const startGateway = async (provider: string, options: GatewayOptions = {
     ...options.env
   }
   const command = [process.execPath, ...(options.nodeFlags ?? []), join(root, "dist", "sluice.js"), "serve"]
-  const part = launch([...pinned(options.core === undefined ? 1 : options.core), ...command], env, "ignore")
+  const part = launch([...pinned(options.cores === undefined ? serverCores : options.cores), ...command], env, "ignore")
   const port = Number((await firstLine(part, /listens on http:\/\/[\d.]+:(\d+)/))[1])
-  const headers: Array<Record<string, string>> = []
-  for (let i = 0; i < (options.tenants ?? 1); i++) headers.push({ ...JSON_BODY, authorization: `Bearer ${await newTenant(port, i)}` })
   return {
     name: options.name ?? "sluice",
     port,
-    headers,
+    headers: await newTenants(port, options.tenants ?? 1),
     pid: part.pid,
     stop: async () => {
       await part.stop()

@@ -16,6 +16,8 @@ export interface LoadOptions {
   readonly connections: number
   readonly warmupMs: number
   readonly durationMs: number
+  /** After so many answers the load ends, however much time is left. */
+  readonly mostRequests?: number
   /** Milliseconds between two reads of a caller who takes his time. */
   readonly slowReadMs?: number
   /** Every so many requests of a connection, the caller leaves after the first bytes. */
@@ -110,8 +112,11 @@ interface Tally {
   readonly first: Array<number>
   readonly failures: Record<string, number>
   next: number
+  /** Answers in all, whether they are measured or not. */
+  answered: number
   measuring: boolean
   stopped: boolean
+  enough: () => void
 }
 
 const requestsOf = (options: LoadOptions): ReadonlyArray<Buffer> =>
@@ -146,6 +151,7 @@ const runConnection = (options: LoadOptions, tally: Tally, sockets: Set<Socket>)
         socket.write(tally.requests[tally.next++ % tally.requests.length] ?? "")
       }
       const count = (status: number): void => {
+        if (++tally.answered === options.mostRequests) tally.enough()
         if (!tally.measuring) return
         if (status !== 200) tally.failures[status] = (tally.failures[status] ?? 0) + 1
         else {
@@ -180,13 +186,29 @@ const runConnection = (options: LoadOptions, tally: Tally, sockets: Set<Socket>)
 
 /** Runs one load and tells its figures. */
 export const load = async (options: LoadOptions): Promise<LoadFigures> => {
-  const tally: Tally = { requests: requestsOf(options), whole: [], first: [], failures: {}, next: 0, measuring: false, stopped: false }
+  const tally: Tally = {
+    requests: requestsOf(options),
+    whole: [],
+    first: [],
+    failures: {},
+    next: 0,
+    answered: 0,
+    measuring: false,
+    stopped: false,
+    enough: () => {}
+  }
   const sockets = new Set<Socket>()
   const running = Array.from({ length: options.connections }, () => runConnection(options, tally, sockets))
   await new Promise((resolve) => setTimeout(resolve, options.warmupMs))
   tally.measuring = true
   const startedAt = performance.now()
-  await new Promise((resolve) => setTimeout(resolve, options.durationMs))
+  await new Promise<void>((resolve) => {
+    const ended = setTimeout(resolve, options.durationMs)
+    tally.enough = () => {
+      clearTimeout(ended)
+      resolve()
+    }
+  })
   const seconds = (performance.now() - startedAt) / 1_000
   tally.measuring = false
   tally.stopped = true

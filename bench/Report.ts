@@ -67,7 +67,8 @@ export const toRow = (scenario: string, contestant: string, figures: Figures, ba
 const number = (value: number, digits: number): string => (Number.isFinite(value) ? value.toFixed(digits) : "-")
 
 const cells = ({ contestant, figures, ratios, scenario }: Row): ReadonlyArray<string> => {
-  const beside = (column: (typeof columns)[number]) => (ratios === null || contestant === "bare" ? "" : ` (${number(ratios[column], 2)} ×)`)
+  const beside = (column: (typeof columns)[number]) =>
+    ratios === null || contestant === "bare" || !Number.isFinite(ratios[column]) ? "" : ` (${number(ratios[column], 2)} ×)`
   const failed = Object.entries(figures.failures).map(([status, count]) => `${count} × ${status}`)
   return [
     scenario,

@@ -2,7 +2,8 @@
  * Interleaved rounds of one load over several contestants.
  */
 import { type Client, type Contestant, cpuMs, memoryMiB } from "./Contestants.ts"
-import type { Round } from "./Report.ts"
+import type { LoadOptions } from "./LoadClient.ts"
+import { type Round, summarise } from "./Report.ts"
 import type { Scenario } from "./Scenarios.ts"
 
 /** Times are milliseconds. */
@@ -10,8 +11,9 @@ export interface Pace {
   readonly rounds: number
   readonly warmupMs: number
   readonly durationMs: number
-  /** Before the first round of a contestant, so that its code is compiled. */
+  /** Before the first round of a contestant, so that its code is compiled: so long, or so many requests. */
   readonly breakInMs: number
+  readonly breakInRequests: number
 }
 
 /** One load on one contestant. */
@@ -19,7 +21,7 @@ export const measure = async (
   client: Client,
   contestant: Contestant,
   scenario: Pick<Scenario, "load" | "headers">,
-  pace: Pick<Pace, "warmupMs" | "durationMs">
+  pace: Pick<LoadOptions, "warmupMs" | "durationMs" | "mostRequests">
 ): Promise<Round> => {
   const before = contestant.pid === 0 ? 0 : cpuMs(contestant.pid)
   const figures = await client.load({
@@ -28,7 +30,9 @@ export const measure = async (
     path: contestant.path ?? "/v1/chat/completions",
     headers: contestant.headers.map((headers) => ({ ...headers, ...scenario.headers })),
     ...scenario.load,
-    ...pace
+    warmupMs: pace.warmupMs,
+    durationMs: pace.durationMs,
+    ...(pace.mostRequests === undefined ? {} : { mostRequests: pace.mostRequests })
   })
   const used = contestant.pid === 0 ? Number.NaN : cpuMs(contestant.pid) - before
   const requests = figures.perSecond * ((pace.warmupMs + pace.durationMs) / 1_000)
@@ -39,17 +43,27 @@ export const measure = async (
   }
 }
 
-/** Rounds in turn, so that the machine's moods meet everybody alike; figures by contestant, in their order. */
-export const interleave = async (
-  client: Client,
-  contestants: ReadonlyArray<Contestant>,
-  scenario: Pick<Scenario, "load" | "headers">,
-  pace: Pace
-): Promise<ReadonlyArray<ReadonlyArray<Round>>> => {
-  const found = contestants.map((): Array<Round> => [])
-  for (const contestant of contestants) await measure(client, contestant, scenario, { warmupMs: 0, durationMs: pace.breakInMs })
+/** A contestant with the load on it, and who brings it. */
+export interface Turn {
+  readonly client: Client
+  readonly contestant: Contestant
+  readonly load: Pick<Scenario, "load" | "headers">
+}
+
+/** Rounds in turn, so that the machine's moods meet everybody alike; figures by turn, in their order. */
+export const interleave = async (turns: ReadonlyArray<Turn>, pace: Pace): Promise<ReadonlyArray<ReadonlyArray<Round>>> => {
+  const found = turns.map((): Array<Round> => [])
+  const breakIn = { warmupMs: 0, durationMs: pace.breakInMs, mostRequests: pace.breakInRequests }
+  for (const { client, contestant, load } of turns) await measure(client, contestant, load, breakIn)
   for (let round = 0; round < pace.rounds; round++) {
-    for (const [index, contestant] of contestants.entries()) found[index]?.push(await measure(client, contestant, scenario, pace))
+    for (const [index, { client, contestant, load }] of turns.entries()) found[index]?.push(await measure(client, contestant, load, pace))
   }
   return found
+}
+
+/** Requests a second of `changed` over those of `usual`; both are stopped. */
+export const ratio = async (usual: Turn, changed: Turn, pace: Pace): Promise<number> => {
+  const [before = [], after = []] = await interleave([usual, changed], pace)
+  await Promise.all([usual.contestant.stop(), changed.contestant.stop()])
+  return summarise(after).perSecond / summarise(before).perSecond
 }

@@ -14,6 +14,10 @@ export interface Scenario {
   readonly gateway?: GatewayOptions
   /** Sent along with every request. */
   readonly headers?: Readonly<Record<string, string>>
+  /** The provider itself is asked too: what counts is what is added to its own figures. */
+  readonly added?: boolean
+  /** No target is set for it: fewer rounds do. */
+  readonly isSide?: boolean
   /** The bare proxy cannot do this: nothing to be measured against. */
   readonly alone?: boolean
   /** A second provider takes over while the first is down. */
@@ -22,7 +26,8 @@ export interface Scenario {
 
 const question = [{ role: "user", content: "Say something that is not too long." }]
 
-const body = (more: Readonly<Record<string, unknown>>): string =>
+/** A chat request. */
+export const body = (more: Readonly<Record<string, unknown>>): string =>
   JSON.stringify({ model: "gpt-4o-mini", max_tokens: 50, messages: question, ...more })
 
 const unary = body({})
@@ -31,24 +36,43 @@ const streamed = body({ stream: true })
 export const scenarios: ReadonlyArray<Scenario> = [
   { name: "unary", what: "whole answers, 64 connections", load: { bodies: [unary], connections: 64 } },
   { name: "streamed", what: "streams of 20 chunks, 64 connections", load: { bodies: [streamed], connections: 64 } },
-  { name: "latency", what: "whole answers, one connection", load: { bodies: [unary], connections: 1 } },
+  { name: "latency", what: "whole answers, one connection", load: { bodies: [unary], connections: 1 }, added: true },
   {
     name: "streams",
     what: "200 streams at once, a chunk every 5 ms",
-    load: { bodies: [body({ stream: true, user: "-slow-5" })], connections: 200 }
+    load: { bodies: [body({ stream: true, user: "-slow-5" })], connections: 200 },
+    added: true
   },
-  { name: "mixed", what: "whole answers and streams, 64 connections", load: { bodies: [unary, streamed, unary], connections: 64 } },
-  { name: "slow", what: "streams to callers who read every 5 ms", load: { bodies: [streamed], connections: 64, slowReadMs: 5 } },
+  {
+    name: "mixed",
+    what: "whole answers and streams, 64 connections",
+    load: { bodies: [unary, streamed, unary], connections: 64 },
+    isSide: true
+  },
+  {
+    name: "slow",
+    what: "streams to callers who read every 5 ms",
+    load: { bodies: [streamed], connections: 64, slowReadMs: 5 },
+    isSide: true
+  },
   {
     name: "leaving",
     what: "streams, every fourth caller leaves early",
-    load: { bodies: [body({ stream: true, user: "-slow-1" })], connections: 64, leaveEvery: 4 }
+    load: { bodies: [body({ stream: true, user: "-slow-1" })], connections: 64, leaveEvery: 4 },
+    isSide: true
   },
-  { name: "tenants", what: "whole answers for 500 accounts", load: { bodies: [unary], connections: 64 }, gateway: { tenants: 500 } },
+  {
+    name: "tenants",
+    what: "whole answers for 500 accounts",
+    load: { bodies: [unary], connections: 64 },
+    gateway: { tenants: 500 },
+    isSide: true
+  },
   {
     name: "outage",
     what: "whole answers while the first provider is down and a second answers",
     load: { bodies: [unary], connections: 64 },
+    isSide: true,
     alone: true,
     outage: true
   },
@@ -56,6 +80,7 @@ export const scenarios: ReadonlyArray<Scenario> = [
     name: "cache",
     what: "whole answers out of the response cache",
     load: { bodies: [unary], connections: 64 },
+    isSide: true,
     headers: { "x-sluice-cache": "on" }
   }
 ]

@@ -2,20 +2,21 @@
  * What is measured of a whole server rather than of its requests: memory of idle streams, the cold start, and what many
  * accounts, a real database or several workers change.
  */
-import { mkdtempSync, rmSync } from "node:fs"
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { connect, type Socket } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { startPostgres, startRedis } from "../test/support/services.ts"
-import { type Client, type Contestant, memoryMiB, startGateway } from "./Contestants.ts"
-import { summarise } from "./Report.ts"
-import { interleave, type Pace } from "./Rounds.ts"
-import { scenarios } from "./Scenarios.ts"
+import { type Client, type Contestant, memoryMiB, startClient, startGateway, startProvider } from "./Contestants.ts"
+import { type Proportion, proportion, serverCores } from "./Cores.ts"
+import { type Pace, ratio, type Turn } from "./Rounds.ts"
+import { body } from "./Scenarios.ts"
+import { startServiceGateway } from "./ServiceGateway.ts"
 
 export interface WholeFigure {
-  readonly name: string
+  readonly name: "cold start" | "new directory" | "idle streams" | "growth" | "service mode" | "workers"
   readonly what: string
-  readonly value: number
+  /** Null where this machine cannot tell. */
+  readonly value: number | null
   readonly unit: string
 }
 
@@ -23,15 +24,9 @@ const wait = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(
 
 /** Opens so many streams that say one word and then nothing. */
 const openIdle = async (contestant: Contestant, count: number): Promise<ReadonlyArray<Socket>> => {
-  const body = JSON.stringify({
-    model: "gpt-4o-mini",
-    max_tokens: 50,
-    stream: true,
-    user: "idle",
-    messages: [{ role: "user", content: "wait" }]
-  })
-  const head = Object.entries({ host: "127.0.0.1", ...contestant.headers[0], "content-length": Buffer.byteLength(body) })
-  const request = `POST /v1/chat/completions HTTP/1.1\r\n${head.map(([name, value]) => `${name}: ${value}`).join("\r\n")}\r\n\r\n${body}`
+  const text = body({ stream: true, user: "idle" })
+  const head = Object.entries({ host: "127.0.0.1", ...contestant.headers[0], "content-length": Buffer.byteLength(text) })
+  const request = `POST /v1/chat/completions HTTP/1.1\r\n${head.map(([name, value]) => `${name}: ${value}`).join("\r\n")}\r\n\r\n${text}`
   const sockets: Array<Socket> = []
   for (let i = 0; i < count; i++) {
     const socket = connect({ host: "127.0.0.1", port: contestant.port })
@@ -57,64 +52,105 @@ const idleStreams = async (provider: string, count: number): Promise<WholeFigure
   return { name: "idle streams", what: `memory of each of ${count} open streams`, value, unit: "KiB" }
 }
 
-const coldStart = async (provider: string, rounds: number): Promise<WholeFigure> => {
+/** Milliseconds until a gateway that is started now has answered. */
+const toFirstAnswer = async (
+  provider: string,
+  dataDir: string,
+  known: Readonly<Record<string, string>> | null
+): Promise<{ readonly ms: number; readonly headers: Readonly<Record<string, string>> }> => {
+  const startedAt = performance.now()
+  const gateway = await startGateway(provider, { dataDir, tenants: known === null ? 1 : 0, cores: null })
+  const headers = known ?? gateway.headers[0] ?? {}
+  const answer = await fetch(`http://127.0.0.1:${gateway.port}/v1/chat/completions`, { method: "POST", headers, body: body({}) })
+  if (!answer.ok) throw new Error(`the first answer was ${answer.status}`)
+  const ms = performance.now() - startedAt
+  await gateway.stop()
+  return { ms, headers }
+}
+
+const coldStart = async (provider: string, rounds: number): Promise<ReadonlyArray<WholeFigure>> => {
   const dataDir = mkdtempSync(join(tmpdir(), "sluice-bench-"))
-  const first = await startGateway(provider, { dataDir })
-  const { headers } = first
-  await first.stop()
+  const { headers, ms } = await toFirstAnswer(provider, dataDir, null)
   const times: Array<number> = []
-  for (let i = 0; i < rounds; i++) {
-    const startedAt = performance.now()
-    const gateway = await startGateway(provider, { dataDir, tenants: 0, core: null })
-    const body = JSON.stringify({ model: "gpt-4o-mini", max_tokens: 5, messages: [{ role: "user", content: "hello" }] })
-    const answer = await fetch(`http://127.0.0.1:${gateway.port}/v1/chat/completions`, { method: "POST", headers: headers[0] ?? {}, body })
-    if (!answer.ok) throw new Error(`the first answer was ${answer.status}`)
-    times.push(performance.now() - startedAt)
-    await gateway.stop()
-  }
+  for (let i = 0; i < rounds; i++) times.push((await toFirstAnswer(provider, dataDir, headers)).ms)
   rmSync(dataDir, { recursive: true, force: true })
-  const value = times.sort((a, b) => a - b)[Math.floor(times.length / 2)] ?? Number.NaN
-  return { name: "cold start", what: "from the start to the first answer, data directory present", value, unit: "ms" }
+  const value = times.sort((a, b) => a - b)[Math.floor(times.length / 2)] ?? null
+  return [
+    { name: "cold start", what: "from the start to the first answer, data directory present", value, unit: "ms" },
+    { name: "new directory", what: "the same with a new data directory, in which an account is made first", value: ms, unit: "ms" }
+  ]
 }
 
-const unary = scenarios.find((scenario) => scenario.name === "unary") ?? { load: { bodies: [], connections: 0 } }
+const unary = { load: { bodies: [body({})], connections: 64 } }
 
-/** Requests a second of `changed` over those of `usual`. */
-const ratio = async (client: Client, usual: Contestant, changed: Contestant, pace: Pace): Promise<number> => {
-  const [before = [], after = []] = await interleave(client, [usual, changed], unary, pace)
-  await usual.stop()
-  await changed.stop()
-  return summarise(after).perSecond / summarise(before).perSecond
+const modelName = (index: number): string => `bench/model-${index}`
+
+/** A configuration file with so many models beside those of the catalog. */
+const writeModels = (path: string, count: number): void => {
+  const models = Array.from({ length: count }, (_, index) => ({
+    id: modelName(index),
+    price_per_million: { input: 1, output: 2 },
+    providers: [{ provider: "openai", native_id: `model-${index}` }]
+  }))
+  writeFileSync(path, JSON.stringify({ models }))
 }
 
-const growth = async (provider: string, client: Client, pace: Pace, tenants: number): Promise<WholeFigure> => {
-  const usual = await startGateway(provider, { tenants: 10 })
-  const many = await startGateway(provider, { tenants })
-  const value = await ratio(client, usual, many, pace)
-  return { name: "growth", what: `requests a second with ${tenants} accounts over those with 10`, value, unit: "×" }
+/** A gateway with so many accounts and models, and requests of all of them for all of those. */
+const grown = async (provider: string, directory: string, count: number) => {
+  const path = join(directory, `${count}.yaml`)
+  writeModels(path, count)
+  const contestant = await startGateway(provider, { tenants: count, env: { SLUICE_CONFIG: path } })
+  const bodies = Array.from({ length: count }, (_, index) => body({ model: modelName(index) }))
+  return { contestant, load: { load: { bodies, connections: 64 } } }
+}
+
+const growth = async (provider: string, client: Client, pace: Pace, count: number): Promise<WholeFigure> => {
+  const directory = mkdtempSync(join(tmpdir(), "sluice-bench-"))
+  const few = await grown(provider, directory, 10)
+  const many = await grown(provider, directory, count)
+  // Each of the many asks twice before anything is measured.
+  const value = await ratio({ ...few, client }, { ...many, client }, { ...pace, breakInMs: pace.breakInMs * 4 })
+  rmSync(directory, { recursive: true, force: true })
+  const number = count.toLocaleString("en-US")
+  return {
+    name: "growth",
+    what: `requests a second with ${number} accounts and ${number} models over those with 10 and 10`,
+    value,
+    unit: "×"
+  }
 }
 
 const service = async (provider: string, client: Client, pace: Pace): Promise<WholeFigure> => {
-  const [postgres, redis] = [await startPostgres(), await startRedis()]
-  try {
-    const env = {
-      DATABASE_URL: postgres.url,
-      REDIS_URL: redis.url,
-      KEY_ENCRYPTION_KEY: `${"A".repeat(43)}=`,
-      KEY_HASH_SECRET: "the-hash-secret-of-the-load-suite-0123456789"
-    }
-    const value = await ratio(client, await startGateway(provider), await startGateway(provider, { env }), pace)
-    return { name: "service mode", what: "requests a second on Postgres and Redis over embedded", value, unit: "×" }
-  } finally {
-    await redis.stop()
-    await postgres.stop()
+  const embedded = await startGateway(provider)
+  const contestant = await startServiceGateway(provider, { workers: 1, cores: serverCores, databaseCores: null })
+  const value = await ratio({ client, contestant: embedded, load: unary }, { client, contestant, load: unary }, pace)
+  return { name: "service mode", what: "requests a second on Postgres and Redis over embedded", value, unit: "×" }
+}
+
+/** So many workers, with a client, a provider and databases that have nothing else to do. */
+const startWorkers = async (workers: number, places: Proportion["one"]): Promise<Turn> => {
+  const [provider, client] = [await startProvider(places.others), startClient(places.others)]
+  const options = { workers, cores: places.server, databaseCores: places.others, tenants: 10 }
+  const gateway = await startServiceGateway(provider.url, options)
+  const stop = async () => {
+    await gateway.stop()
+    await Promise.all([client.stop(), provider.stop()])
   }
+  return { client, contestant: { ...gateway, stop }, load: { load: { ...unary.load, connections: 64 * workers } } }
+}
+
+const workers = async (pace: Pace): Promise<WholeFigure> => {
+  const places = proportion()
+  const what = places?.what ?? "two workers over one: this machine has one core, or no taskset, so nothing can be said"
+  const value = places === null ? null : await ratio(await startWorkers(1, places.one), await startWorkers(2, places.two), pace)
+  return { name: "workers", what, value, unit: "×" }
 }
 
 /** All of them, one after another. */
 export const measureWhole = async (provider: string, client: Client, pace: Pace, quick: boolean): Promise<ReadonlyArray<WholeFigure>> => [
-  await coldStart(provider, quick ? 1 : 5),
+  ...(await coldStart(provider, quick ? 1 : 5)),
   await idleStreams(provider, quick ? 500 : 2_000),
-  await growth(provider, client, pace, quick ? 200 : 2_000),
-  await service(provider, client, pace)
+  await growth(provider, client, pace, quick ? 100 : 10_000),
+  await service(provider, client, pace),
+  await workers(pace)
 ]
