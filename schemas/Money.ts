@@ -55,9 +55,6 @@ export const toUsd = (amount: Money): string => {
 /** @category arithmetic @since 0.1.0 */
 export const add = (a: Money, b: Money): Money => make(a + b)
 
-/** @category arithmetic @since 0.1.0 */
-export const subtract = (a: Money, b: Money): Money => make(a - b)
-
 /** An amount a whole number of times, such as a price per token times tokens. @category arithmetic @since 0.1.0 */
 export const times = (price: Money, count: number): Money => make(price * BigInt(count))
 

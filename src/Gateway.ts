@@ -289,6 +289,14 @@ const stream = begun(
         ? stage(opened.events, joined(watching, steps))
         : stage(stage(opened.events, joined(watching, unchanged())).pipe(OutputGuard.stream(guard, run.flags)), steps)
     const about = { candidate: opened.candidate, routing: run.routing, cache: cacheState(found), flags: [...run.flags] }
-    return { ...about, events: through(unchanged()), through, usage: () => run.meter.usage() }
+    return {
+      ...about,
+      // Made for whoever reads it: most read what they have put through a stage of their own.
+      get events() {
+        return through(unchanged<Batch, ProviderError>())
+      },
+      through,
+      usage: () => run.meter.usage()
+    }
   })
 )
