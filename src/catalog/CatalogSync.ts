@@ -5,7 +5,7 @@
  *
  * @since 0.1.0
  */
-import { Clock, Context, Effect, Layer, Metric, Semaphore, Stream } from "effect"
+import { Clock, Context, Effect, Layer, Metric, Semaphore } from "effect"
 import { SecureRandom } from "effect/crypto"
 import type { ProviderDefinition } from "../../schemas/Provider.ts"
 import { ProviderRegistry, type RegisteredProvider, urlOf } from "../providers/ProviderRegistry.ts"
@@ -100,20 +100,11 @@ const fetchList = (
   const { "content-type": _, ...headers } = headersFor(provider)
   const url = urlOf(provider, path) + (wholeList[protocol] ?? "")
   const read = Effect.gen(function* () {
-    const response = yield* transport.send({ method: "GET", url, headers, body: null })
-    if (response.status !== 200) return yield* Effect.fail(`status ${response.status}`)
-    const decoder = new TextDecoder()
-    let bytes = 0
-    let text = ""
-    yield* Stream.runForEach(response.body, (chunk) => {
-      bytes += chunk.length
-      if (bytes > MAX_BYTES) return Effect.fail(`more than ${MAX_BYTES} bytes`)
-      text += decoder.decode(chunk, { stream: true })
-      return Effect.void
-    })
-    return text + decoder.decode()
+    const { isWhole, status, text } = yield* transport.ask({ method: "GET", url, headers, body: null }, MAX_BYTES)
+    if (status !== 200) return yield* Effect.fail(`status ${status}`)
+    return isWhole ? text : yield* Effect.fail(`more than ${MAX_BYTES} bytes`)
   })
-  return Effect.scoped(read).pipe(
+  return read.pipe(
     Effect.mapError((error) => (typeof error === "string" ? error : error.reason._tag)),
     Effect.timeoutOrElse({
       duration: SLOW.includes(slug) ? 2 * patience : patience,

@@ -6,7 +6,7 @@
  *
  * @since 0.1.0
  */
-import { Clock, Context, Effect, Layer, Metric, Schedule, Semaphore, Stream } from "effect"
+import { Clock, Context, Effect, Layer, Metric, Schedule, Semaphore } from "effect"
 import { SecureRandom } from "effect/crypto"
 import type { Model } from "../../schemas/Model.ts"
 import { ProviderRegistry } from "../providers/ProviderRegistry.ts"
@@ -84,26 +84,15 @@ const moved = (from: string, location: string | undefined): string | null => {
 /** What the Hub answers of a repository; fails with words for the operator. */
 const fetchText = (transport: Transport["Service"], url: string, patience: number): Effect.Effect<string, string> => {
   const read = (address: string, mayMove: boolean): Effect.Effect<string, unknown> =>
-    Effect.scoped(
-      Effect.gen(function* () {
-        const headers = { accept: "application/json", "user-agent": "sluice" }
-        const response = yield* transport.send({ method: "GET", url: address, headers, body: null })
-        // A repository that was renamed is where the Hub says, once.
-        const to = mayMove && response.status >= 300 && response.status < 400 ? moved(address, response.headers["location"]) : null
-        if (to !== null) return yield* read(to, false)
-        if (response.status !== 200) return yield* Effect.fail(`status ${response.status}`)
-        const decoder = new TextDecoder()
-        let bytes = 0
-        let text = ""
-        yield* Stream.runForEach(response.body, (chunk) => {
-          bytes += chunk.length
-          if (bytes > MAX_BYTES) return Effect.fail(`more than ${MAX_BYTES} bytes`)
-          text += decoder.decode(chunk, { stream: true })
-          return Effect.void
-        })
-        return text + decoder.decode()
-      })
-    )
+    Effect.gen(function* () {
+      const request = { method: "GET" as const, url: address, headers: { accept: "application/json", "user-agent": "sluice" }, body: null }
+      const { headers, isWhole, status, text } = yield* transport.ask(request, MAX_BYTES)
+      // A repository that was renamed is where the Hub says, once.
+      const to = mayMove && status >= 300 && status < 400 ? moved(address, headers["location"]) : null
+      if (to !== null) return yield* read(to, false)
+      if (status !== 200) return yield* Effect.fail(`status ${status}`)
+      return isWhole ? text : yield* Effect.fail(`more than ${MAX_BYTES} bytes`)
+    })
   return read(url, true).pipe(
     Effect.mapError((error) => (typeof error === "string" ? error : "no answer")),
     Effect.timeoutOrElse({ duration: patience, orElse: () => Effect.fail("no whole answer in time") })

@@ -3,7 +3,7 @@
  *
  * @since 0.1.0
  */
-import { Clock, Context, Effect, Layer, Metric, Schema, Stream } from "effect"
+import { Clock, Context, Effect, Layer, Metric, Schema } from "effect"
 import { SqlClient } from "effect/sql"
 import { messageOf } from "../database/Failures.ts"
 import { ProviderRegistry, type RegisteredProvider } from "../providers/ProviderRegistry.ts"
@@ -89,18 +89,14 @@ const ask = (transport: Transport["Service"], provider: RegisteredProvider): Eff
   if (balance === undefined) return Effect.fail("not told")
   const { "content-type": _, ...headers } = headersFor(provider)
   const read = Effect.gen(function* () {
-    const response = yield* transport.send({ method: "GET", url: addressOf(provider, balance.path), headers, body: null })
-    if (response.status !== 200) return yield* Effect.fail(`status ${response.status}`)
-    const decoder = new TextDecoder()
-    let text = ""
-    yield* Stream.runForEach(response.body, (chunk) => {
-      text += decoder.decode(chunk, { stream: true })
-      return text.length > MAX_BYTES ? Effect.fail("too long an answer") : Effect.void
-    })
+    const request = { method: "GET" as const, url: addressOf(provider, balance.path), headers, body: null }
+    const { isWhole, status, text } = yield* transport.ask(request, MAX_BYTES)
+    if (status !== 200) return yield* Effect.fail(`status ${status}`)
+    if (!isWhole) return yield* Effect.fail("too long an answer")
     const usd = readBalance(balance.form, text)
     return usd ?? (yield* Effect.fail("no balance in USD in the answer"))
   })
-  return Effect.scoped(read).pipe(
+  return read.pipe(
     Effect.mapError((error) => (typeof error === "string" ? error : error.reason._tag)),
     Effect.timeoutOrElse({ duration: PATIENCE, orElse: () => Effect.fail("no answer in time") })
   )
