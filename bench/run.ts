@@ -3,6 +3,7 @@
  */
 import { spawnSync } from "node:child_process"
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs"
+import { availableParallelism } from "node:os"
 import { parseArgs } from "node:util"
 import { Effect } from "effect"
 import { table } from "../src/cli/Printing.ts"
@@ -143,8 +144,9 @@ const main = async (): Promise<void> => {
   if (ledger !== null) say(`\n${ledgerTable(ledger)}`)
   if (earlier !== null) say(`\nAgainst bare, then and now\n${compare(rows, earlier.rows ?? [])}`)
   if (verdicts.length > 0) say(`\n${formatVerdicts(verdicts)}`)
+  const run = { at: new Date().toISOString(), quick: isQuick, node: process.version, cores: availableParallelism() }
   const file = values.json ?? "bench/latest.json"
-  writeFileSync(file, `${JSON.stringify({ rows, added, whole, ledger, targets: verdicts }, null, 2)}\n`)
+  writeFileSync(file, `${JSON.stringify({ run, rows, added, whole, ledger, targets: verdicts }, null, 2)}\n`)
   say(`\nWritten to ${file}`)
 }
 
