@@ -3,6 +3,7 @@
  *
  * @since 0.1.0
  */
+import { randomUUID } from "node:crypto"
 import { join } from "node:path"
 import { NodeServices } from "@effect/platform-node"
 import { Effect, Layer } from "effect"
@@ -27,12 +28,13 @@ const COUNTERS = 100_000
 const GATHERING = 10
 
 const ledgerOf = (settings: Settings) => {
-  const name = DirectoryLock.currentProcess()
+  // A later process may have the same number, and the kernel does not tell everywhere when each began.
+  const name = `${DirectoryLock.currentProcess()}:${randomUUID()}`
   // The directory's lock says that no other process has this database: whoever else it names is gone.
   const isGone = (other: string) => other !== name
   return {
     incarnation: { host: "embedded", process: name, isGone },
-    journals: FileJournals.make(join(settings.dataDir, "journal"), isGone),
+    journals: FileJournals.make(join(settings.dataDir, "journal"), isGone, name),
     stopwatch: ElapsedTime.stopwatch,
     // A commit of PGlite survives this process, but no power cut: the same as what is written to a file.
     journalFirstMs: settings.ledgerFlushMs * GATHERING,

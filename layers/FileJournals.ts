@@ -161,8 +161,8 @@ class TwoFiles {
 
 const datasync = promisify(fdatasync)
 
-const openJournal = Effect.fnUntraced(function* (directory: string, node: string) {
-  const files = new TwoFiles(join(directory, `${node}@${DirectoryLock.currentProcess()}`))
+const openJournal = Effect.fnUntraced(function* (directory: string, node: string, process: string) {
+  const files = new TwoFiles(join(directory, `${node}@${process}`))
   const turn = Semaphore.makeUnsafe(1)
   const waiting: Array<Waiting> = []
   // What the system said could not be synced may be lost though a later sync succeeds: nothing is promised any more.
@@ -230,9 +230,13 @@ const joined = (files: ReadonlyArray<LeftJournal>): ReadonlyArray<LeftJournal> =
   return [...byNode.values()]
 }
 
-/** Journals under a directory. @category constructors @since 0.1.0 */
-export const make = (directory: string, isGone: (process: string) => boolean = DirectoryLock.isGone): Journals => ({
-  open: (book, node) => openJournal(join(directory, book), node),
+/** Journals under a directory, those of this process under its name. @category constructors @since 0.1.0 */
+export const make = (
+  directory: string,
+  isGone: (process: string) => boolean = DirectoryLock.isGone,
+  process: string = DirectoryLock.currentProcess()
+): Journals => ({
+  open: (book, node) => openJournal(join(directory, book), node, process),
   left: (book) =>
     Effect.tryPromise(async () => {
       const names = await readdir(join(directory, book)).catch(() => [])

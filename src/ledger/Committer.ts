@@ -7,32 +7,16 @@
 import { Clock, Deferred, Effect, Fiber, Metric, Schedule, type Scope } from "effect"
 import { isDataError, messageOf } from "../database/Failures.ts"
 import * as Batch from "./Batch.ts"
-import type { Journal, Journals } from "./Journal.ts"
+import type { CommitterOptions } from "./CommitterOptions.ts"
+import type { Journal } from "./Journal.ts"
 import { Keeper, type LedgerStanding } from "./Keeper.ts"
 import type { HoldAnswer, Lease, Waiter } from "./Lease.ts"
 import { Leases } from "./Leases.ts"
 import type { LeaseTotals, LedgerBook } from "./LedgerBook.ts"
+import { Outage } from "./Outage.ts"
 import { Pace } from "./Pace.ts"
 import * as Reclaim from "./Reclaim.ts"
 import * as Stopwatch from "./Stopwatch.ts"
-
-/** Times are milliseconds. @category models @since 0.1.0 */
-export interface CommitterOptions {
-  readonly incarnation: Reclaim.Incarnation
-  /** Where ends are kept while the database is away; null keeps them in memory alone. */
-  readonly journals?: Journals | null
-  /** Where a database is no safer than a file: how long an end that the journal keeps may wait for its commit. 0: it is waited for. */
-  readonly journalFirstMs?: number
-  /** No other process has the database: of a small balance, too, more may be leased than one request needs. */
-  readonly isAlone?: boolean
-  /** Defaults to the clock's time. */
-  readonly stopwatch?: Stopwatch.Stopwatch
-  readonly leaseTtlMs?: number
-  readonly heartbeatMs?: number
-  readonly reclaimAfterMs?: number
-  readonly settleWaitMs?: number
-  readonly idleReturnMs?: number
-}
 
 const BATCH = 256
 /** So many ends are written before their time is up: more would keep the process's other work for too long. */
@@ -45,7 +29,9 @@ const LEASE_TTL = 60_000
 const IDLE_RETURN = 2_000
 const SETTLE_WAIT = 1_000
 const MAX_REQUEST = 600_000
-const CLOSE_TIMEOUT = 10_000
+/** The last batches take so long at most; and, once the database is away, so long after it went or the stop began. */
+const CLOSE_TIMEOUT = 8_000
+const CLOSE_PATIENCE = 3_000
 const PENDING_MAX = 50_000
 const WAITERS_MAX = 10_000
 /** Until an account is asked for again while another process holds some of its balance. */
@@ -70,14 +56,18 @@ export class Committer {
   private lastBatch = 0
   private sinceSent: () => number
   private sinceAcknowledged: () => number
-  private closing = false
+  /** Since when it closes. */
+  private closing: number | null = null
+  /** The database is waited for no more: no batch is begun, and none is sent again. */
+  private gaveUp = false
   private readonly leases: Leases
   private readonly queue: Array<Batch.PendingSettle> = []
-  /** Settles of the batch under way. */
+  /** Settles of the batch under way that the database does not surely have. */
   private sending: ReadonlyArray<Batch.PendingSettle> = []
   private readonly keeper: Keeper
   private readonly journalFirst: boolean
   private readonly pace: Pace
+  private readonly outage = new Outage()
 
   constructor(parts: Parts) {
     this.parts = parts
@@ -97,7 +87,7 @@ export class Committer {
     const now = this.now()
     const lease = amount === 0n ? this.leases.of(account, now) : this.leases.find(account)
     if (lease === undefined) return false
-    if (amount > 0n && (this.closing || !this.inTime() || !lease.tryHold(amount))) return false
+    if (amount > 0n && (this.closing !== null || !this.inTime() || !lease.tryHold(amount))) return false
     lease.lastUsed = now
     return true
   }
@@ -106,7 +96,7 @@ export class Committer {
   wait(account: string, amount: bigint, minimum: bigint): Effect.Effect<HoldAnswer> {
     return Effect.callback((resume) => {
       const lease = this.leases.of(account, this.now())
-      if (this.closing || this.queue.length >= PENDING_MAX || lease.waiters.length >= WAITERS_MAX) {
+      if (this.closing !== null || this.queue.length >= PENDING_MAX || lease.waiters.length >= WAITERS_MAX) {
         return resume(Effect.succeed({ _tag: "Unavailable" }))
       }
       lease.lastUsed = this.now()
@@ -174,16 +164,15 @@ export class Committer {
 
   /** Looks for ends that the database has not taken in time. One watch for all: a timer each would cost more than the settle. */
   readonly watch: Effect.Effect<void> = Effect.suspend(() =>
-    this.keeper.keepLate([...this.sending, ...this.queue], this.now() - (this.parts.options.settleWaitMs ?? SETTLE_WAIT))
+    this.keeper.keepLate(this.owed, this.now() - (this.parts.options.settleWaitMs ?? SETTLE_WAIT))
   )
 
-  /** Commits batch after batch, as long as there is something to commit. */
-  readonly run: Effect.Effect<never> = Effect.forever(
-    Effect.andThen(
-      Effect.suspend(() => this.pace.wait),
-      Effect.uninterruptible(Effect.suspend(() => this.turn()))
-    )
-  )
+  /** Commits batch after batch, until it is closed and owes nothing, or the database is waited for no more. */
+  readonly run: Effect.Effect<void> = Effect.whileLoop({
+    while: () => !this.gaveUp && (this.closing === null || this.queue.length > 0 || this.leases.isDirty),
+    body: () => Effect.flatMap(this.pace.wait, () => this.turn()),
+    step: () => {}
+  })
 
   /** Sees to it that what nobody waits for is committed in time. */
   get gather(): Effect.Effect<never> {
@@ -207,32 +196,38 @@ export class Committer {
     })
   })
 
-  /** Writes everything that is owed, gives every lease back and says that this process is gone. */
-  readonly close: Effect.Effect<void> = Effect.suspend(() => {
-    this.closing = true
-    this.leases.refuseAll("unavailable")
-    this.leases.touchAll()
-    const drain: Effect.Effect<void> = Effect.suspend(() =>
-      this.queue.length > 0 || this.leases.isDirty ? Effect.andThen(this.turn(), drain) : Effect.void
-    )
-    return Effect.andThen(drain, Effect.ignore(Effect.suspend(() => this.parts.book.takeOver(this.node, []))))
-  }).pipe(
-    Effect.interruptible,
-    Effect.timeoutOrElse({
-      duration: CLOSE_TIMEOUT,
-      orElse: () => {
-        const owed = [...this.sending, ...this.queue]
-        return Effect.andThen(
-          Effect.logError(`The database is away: ${owed.length} settlements are kept in the journal until the next start`),
-          this.keeper.keep(owed)
-        )
-      }
+  /**
+   * Lets the loop write everything that is owed, gives every lease back and says that this process is gone. Where the database
+   * does not take that in time, what is owed goes to the journal, and the loop is left alone: it would wait for its batch.
+   */
+  close(loop: Fiber.Fiber<void>): Effect.Effect<void> {
+    const leave = Effect.suspend(() => Effect.ignore(this.parts.book.takeOver(this.node, [])))
+    const end = Effect.suspend(() => {
+      this.closing = this.now()
+      this.leases.refuseAll("unavailable")
+      this.leases.touchAll()
+      this.pace.now()
+      return Effect.flatMap(Fiber.await(loop), () => (this.gaveUp || this.owed.length > 0 ? Effect.void : leave))
     })
-  )
+    return Effect.forkDetach(end).pipe(
+      Effect.flatMap((ending) => Effect.timeoutOption(Fiber.await(ending), CLOSE_TIMEOUT)),
+      Effect.andThen(
+        Effect.suspend(() => {
+          this.gaveUp = true
+          return Effect.andThen(Effect.forkDetach(Fiber.interrupt(loop)), this.keeper.leave(this.owed))
+        })
+      )
+    )
+  }
 
   /** Milliseconds that go on whatever the wall clock is set to. */
   private now(): number {
     return Number(this.parts.clock.monotonicTimeNanosUnsafe() / 1_000_000n)
+  }
+
+  /** Ends that the database does not surely have. */
+  private get owed(): ReadonlyArray<Batch.PendingSettle> {
+    return [...this.sending, ...this.queue]
   }
 
   /** Past this the others may take our leases for lost: nothing more is granted from them. */
@@ -250,23 +245,21 @@ export class Committer {
     this.pace.turn()
     const batch = this.collect()
     if (batch === null) return Effect.void
+    this.sending = batch.settles
     return Effect.flatMap(this.send(batch), () => {
       if (this.queue.length >= GATHERED) this.pace.now()
-      else if (this.queue.length > 0 || this.leases.isDirty) this.journalFirst ? this.pace.soon() : this.pace.now()
+      else if (this.queue.length > 0 || this.leases.isDirty) this.journalFirst && this.closing === null ? this.pace.soon() : this.pace.now()
       // What another process was asked to give back takes a moment to come.
       const recalling = batch.wants.filter((lease) => lease.recalling)
-      const askAgain = (lease: Lease) =>
-        Effect.andThen(
-          Effect.sleep(RECALL_PAUSE),
-          Effect.sync(() => this.ask(lease, true))
-        )
+      const asked = (lease: Lease) => Effect.sync(() => this.ask(lease, true))
+      const askAgain = (lease: Lease) => Effect.andThen(Effect.sleep(RECALL_PAUSE), asked(lease))
       return Effect.forEach(recalling, (lease) => Effect.forkChild(askAgain(lease)), { discard: true })
     })
   }
 
   private collect(): Batch.Batch | null {
     const settles = this.queue.splice(0, BATCH)
-    const { returns, wants } = this.leases.collect(this.closing, this.now())
+    const { returns, wants } = this.leases.collect(this.closing !== null, this.now())
     const due = this.sinceSent() >= (this.parts.options.heartbeatMs ?? HEARTBEAT)
     if (settles.length === 0 && returns.length === 0 && wants.length === 0 && !due) return null
     for (const [lease, amount] of returns) lease.returning += amount
@@ -275,7 +268,7 @@ export class Committer {
 
   private send(batch: Batch.Batch): Effect.Effect<void> {
     return Effect.suspend(() => {
-      this.sending = batch.settles
+      if (this.gaveUp) return Effect.void
       const sinceSent = this.stopwatch()
       this.sinceSent = sinceSent
       return Effect.timeout(this.parts.book.commit(this.node, batch.number, batch.payload), COMMIT_TIMEOUT).pipe(
@@ -283,7 +276,8 @@ export class Committer {
           this.sinceAcknowledged = sinceSent
           this.lastBatch = batch.number
           this.acknowledge(batch, totals)
-          return Metric.update(batches, 1)
+          const counted = Metric.update(batches, 1)
+          return this.outage.isOn ? Effect.andThen(this.outage.over(this.now()), counted) : counted
         })
       )
     }).pipe(Effect.catch((error) => this.recover(batch, error)))
@@ -301,9 +295,13 @@ export class Committer {
     if (isDataError(error)) return this.isolate(batch, message)
     // What is free in a lease is still granted; who needs more is told that the trouble is ours.
     this.leases.refuseAll("unavailable")
-    return this.keeper
-      .sendsAgain(batch.settles.length, message)
-      .pipe(Effect.andThen(Effect.sleep(RETRY_PAUSE)), Effect.andThen(Effect.suspend(() => this.send(batch))))
+    const now = this.now()
+    const told = Effect.andThen(this.outage.goesOn(now, message), this.keeper.sendsAgain(batch.settles.length))
+    if (this.closing !== null && now - Math.max(this.closing, this.outage.began) >= CLOSE_PATIENCE) {
+      this.gaveUp = true
+      return told
+    }
+    return told.pipe(Effect.andThen(Effect.sleep(RETRY_PAUSE)), Effect.andThen(Effect.suspend(() => this.send(batch))))
   }
 
   /** A row of the batch can never be written. Nothing of it was applied: halves are tried, and the culprit is set aside. */
@@ -357,7 +355,9 @@ export class Committer {
    */
   private acknowledge(batch: Batch.Batch, totals: ReadonlyArray<LeaseTotals>): void {
     const now = this.now()
-    this.sending = []
+    // Of a batch that was divided the other part is still under way.
+    if (this.sending === batch.settles) this.sending = []
+    else this.sending = this.sending.filter((settled) => !batch.settles.includes(settled))
     for (const settled of batch.settles) this.leases.of(settled.row.account, now).pending -= settled.fromLease
     for (const [lease, amount] of batch.returns) lease.returning -= amount
     for (const total of totals) this.leases.of(total.account, now).take(total, now)
@@ -390,10 +390,10 @@ export const make = Effect.fnUntraced(function* (
   const journal = options.journals == null ? null : yield* options.journals.open(bookId, node)
   const committer = new Committer({ book, bookId, clock, journal, node, options })
   yield* committer.reclaim
-  const loop = yield* Effect.forkScoped(committer.run)
   yield* Effect.forkScoped(committer.gather)
   yield* Effect.forkScoped(Effect.forever(Effect.andThen(Effect.sleep(options.heartbeatMs ?? HEARTBEAT), committer.beat)))
   yield* Effect.forkScoped(Effect.forever(Effect.andThen(Effect.sleep((options.settleWaitMs ?? SETTLE_WAIT) / 4), committer.watch)))
-  yield* Effect.addFinalizer(() => Effect.andThen(Fiber.interrupt(loop), committer.close))
+  // The Scope itself would wait for the loop without end.
+  yield* Effect.acquireRelease(Effect.forkDetach(committer.run), (loop) => committer.close(loop))
   return committer
 })

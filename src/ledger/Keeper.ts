@@ -125,10 +125,33 @@ export class Keeper {
     })
   }
 
-  /** Tells of ends that the database did not take this time. */
-  sendsAgain(count: number, why: string): Effect.Effect<void> {
-    const told = Effect.logWarning(`A ledger batch will be sent again: ${why.slice(0, 300)}`)
-    return Effect.andThen(told, Metric.update(deductions("retried"), count))
+  /** Keeps everything that is owed when this process ends, and tells the operator where it is. */
+  leave(owed: ReadonlyArray<PendingSettle>): Effect.Effect<void> {
+    if (owed.length === 0) return Effect.void
+    const fresh = owed.filter((settled) => settled.kept === null || settled.kept === "memory")
+    for (const settled of fresh) settled.told = true
+    // Where all are in it already this makes sure of them: what was kept at once may still be on its way to the disk.
+    const append = this.journal === null ? Effect.succeed(false) : this.journal.append(fresh.map(({ row }) => row))
+    return Effect.flatMap(append, (kept) => {
+      const first = owed.filter((settled) => settled.kept === "first")
+      this.inUse = true
+      if (kept) this.count([...first, ...fresh], "late")
+      const counted = kept ? Metric.update(journaled, first.length + fresh.length) : this.tellUnsecured(fresh)
+      for (const { done } of owed) if (done !== null) Deferred.doneUnsafe(done, Effect.void)
+      return Effect.andThen(counted, this.tellLeft(owed, kept ? [] : [...fresh, ...first]))
+    })
+  }
+
+  private tellLeft(owed: ReadonlyArray<PendingSettle>, unsure: ReadonlyArray<PendingSettle>): Effect.Effect<void> {
+    const away = `The database is away: ${owed.length} settlements are left to the journal and the next start`
+    if (unsure.length === 0) return Effect.logWarning(away)
+    const rids = unsure.map(({ row }) => row.rid).join(", ")
+    return Effect.logError(`${away}; ${unsure.length} of them may be lost, because the journal cannot be written: ${rids.slice(0, 10_000)}`)
+  }
+
+  /** Counts ends that the database did not take this time. */
+  sendsAgain(count: number): Effect.Effect<void> {
+    return Metric.update(deductions("retried"), count)
   }
 
   /** Puts an end that the database can never take where the operator finds it. */

@@ -403,10 +403,14 @@ class History {
 
   private terminate(process: Process): void {
     process.admits = false
+    const { machine } = process
     this.world.after(2_500, () => {
       process.fiber?.interruptUnsafe()
+      const { isStopped, pauses } = machine
       this.world.after(11_000, () => {
-        process.machine.alive = false
+        const wentOn = machine.alive && !isStopped && machine.pauses === pauses
+        if (wentOn && process.fiber?.pollUnsafe() === undefined) this.violate(`${process.name} was told to end and goes on`)
+        machine.alive = false
       })
     })
     this.start(process.host)

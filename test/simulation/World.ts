@@ -117,6 +117,8 @@ export class Machine {
   connected = true
   private readonly world: World
   private stopped = false
+  /** How often it was stopped; a stop under way counts. */
+  pauses = 0
   private readonly missed: Array<() => void> = []
   private skew = 0
   /** Time that the monotonic clock did not count. */
@@ -136,6 +138,7 @@ export class Machine {
 
   stop(): void {
     this.stopped = true
+    this.pauses++
     this.sleptSince = this.world.now
   }
 
@@ -148,6 +151,10 @@ export class Machine {
 
   setClock(skew: number): void {
     this.skew = skew
+  }
+
+  get isStopped(): boolean {
+    return this.stopped
   }
 
   /** Milliseconds by the wall clock and by the monotonic one. */

@@ -1,0 +1,26 @@
+/**
+ * What a deployment decides about its committer.
+ *
+ * @since 0.1.0
+ */
+import type { Journals } from "./Journal.ts"
+import type { Incarnation } from "./Reclaim.ts"
+import type { Stopwatch } from "./Stopwatch.ts"
+
+/** Times are milliseconds. @category models @since 0.1.0 */
+export interface CommitterOptions {
+  readonly incarnation: Incarnation
+  /** Where ends are kept while the database is away; null keeps them in memory alone. */
+  readonly journals?: Journals | null
+  /** Where a database is no safer than a file: how long an end that the journal keeps may wait for its commit. 0: it is waited for. */
+  readonly journalFirstMs?: number
+  /** No other process has the database: of a small balance, too, more may be leased than one request needs. */
+  readonly isAlone?: boolean
+  /** Defaults to the clock's time. */
+  readonly stopwatch?: Stopwatch
+  readonly leaseTtlMs?: number
+  readonly heartbeatMs?: number
+  readonly reclaimAfterMs?: number
+  readonly settleWaitMs?: number
+  readonly idleReturnMs?: number
+}
