@@ -9,7 +9,7 @@
  */
 import { randomUUID } from "node:crypto"
 import { hostname } from "node:os"
-import { Effect, Layer, Metric, Option, References } from "effect"
+import { Effect, Fiber, Layer, Metric, Option, References, Scope } from "effect"
 import {
   MessageStorage,
   RunnerAddress,
@@ -27,6 +27,8 @@ const SHARDS = 32
 /** Between two heartbeats, and until a process that gives none is taken for gone. */
 const HEARTBEAT = "4 seconds"
 const GONE = "12 seconds"
+/** How long a stop waits, at most, until others are told that they may go on with what runs here. */
+const LAST = "2 seconds"
 
 /** A process that is started anew is another one: nobody waits for the one before. */
 const config = Effect.sync(() =>
@@ -73,8 +75,22 @@ const over = <E, R>(storage: Layer.Layer<RunnerStorage.RunnerStorage, E, R>) =>
     Layer.provide([Layer.unwrap(config), quiet])
   )
 
+/**
+ * Closes a layer in bounded time: a stop would wait for a database that is away to hear that this process gives its work up,
+ * which the others find out by themselves.
+ */
+const inTime = <A, E, R>(layer: Layer.Layer<A, E, R>) =>
+  Layer.effectContext(
+    Effect.flatMap(
+      Effect.acquireRelease(Scope.make(), (scope, exit) =>
+        Effect.flatMap(Effect.forkDetach(Scope.close(scope, exit)), (closing) => Effect.timeoutOption(Fiber.await(closing), LAST))
+      ),
+      (scope) => Layer.buildWithScope(layer, scope)
+    )
+  )
+
 /** Replicas over one database. @category layers @since 0.1.0 */
-export const layer = over(SqlRunnerStorage.layer)
+export const layer = inTime(over(SqlRunnerStorage.layer))
 
 /** One process alone. @category layers @since 0.1.0 */
 export const layerAlone = over(RunnerStorage.layerMemory)

@@ -29,7 +29,7 @@ const LEASE_TTL = 60_000
 const IDLE_RETURN = 2_000
 const SETTLE_WAIT = 1_000
 const MAX_REQUEST = 600_000
-/** The last batches take so long at most; and, once the database is away, so long after it went or the stop began. */
+/** The last batches take so long at most; while the database is away, so long after it went or the stop began. */
 const CLOSE_TIMEOUT = 8_000
 const CLOSE_PATIENCE = 3_000
 const PENDING_MAX = 50_000
@@ -210,7 +210,7 @@ export class Committer {
       return Effect.flatMap(Fiber.await(loop), () => (this.gaveUp || this.owed.length > 0 ? Effect.void : leave))
     })
     return Effect.forkDetach(end).pipe(
-      Effect.flatMap((ending) => Effect.timeoutOption(Fiber.await(ending), CLOSE_TIMEOUT)),
+      Effect.flatMap((ending) => Effect.timeoutOption(Fiber.await(ending), this.outage.isOn ? CLOSE_PATIENCE : CLOSE_TIMEOUT)),
       Effect.andThen(
         Effect.suspend(() => {
           this.gaveUp = true

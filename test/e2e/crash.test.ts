@@ -7,6 +7,7 @@ import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
 import { inject } from "vitest"
 import { type MockProvider, startMockProvider } from "../../bench/MockProvider.ts"
 import { freshDatabase, runSql } from "../support/database.ts"
+import { startGate } from "../support/gate.ts"
 import { pico } from "../support/house.ts"
 import {
   type Customer,
@@ -235,6 +236,54 @@ describe("a database that dies under load", () => {
     const again = await startServer(settings)
     await sound(again, customer, seen)
     await again.stop()
+  }, 120_000)
+
+  /** Stops a server under load while its database is away; what it said. */
+  const stopAway = async (settings: Record<string, string>, leave: () => Promise<void>, comeBack: () => Promise<void>) => {
+    const server = await startServer(settings)
+    const customer = await newCustomer(server, { balanceUsd: "1000" })
+    const seen: Seen = { ended: [], started: 0 }
+    const stop = load(server, customer, seen)
+    await eventually(() => assert.isAbove(seen.ended.length, 50), 20_000)
+    await leave()
+    await eventually(async () => assert.isAbove(await metric(server, "sluice_ledger_journaled_total"), 0), 20_000)
+    const before = seen.ended.length
+    await eventually(() => assert.isAbove(seen.ended.length, before), 20_000)
+    const since = Date.now()
+    const code = await server.stop()
+    const took = Date.now() - since
+    await stop()
+    assert.strictEqual(code, 0, server.output().slice(-2_000))
+    assert.isBelow(took, 20_000, server.output().slice(-2_000))
+    await comeBack()
+    const again = await startServer(settings)
+    await sound(again, customer, seen)
+    const live = await runSql(settings["DATABASE_URL"] ?? "", "SELECT id FROM ledger_nodes WHERE state = 'live'")
+    assert.strictEqual(live.length, 1, "the one before is not waited for")
+    assert.strictEqual(await again.stop(), 0)
+    return server.output()
+  }
+
+  it("does not keep the server from a stop: what is owed is left to the journal, and charged by the next start", async () => {
+    const settings = settingsOf(mock, { ...serviceSettings(await freshDatabase(postgres.url)), DATA_DIR: directory.path })
+    for (let round = 0; round < 3; round++) {
+      const said = await stopAway(settings, postgres.crash, postgres.restart)
+      assert.match(said, /The database is away: [1-9]\d* settlements are left to the journal/)
+      assert.notInclude(said, "may be lost")
+      assert.isAtMost(said.split("A ledger batch failed").length - 1, 1, "an outage is told once")
+    }
+  }, 180_000)
+
+  it("that is silent does not keep the server from a stop either", async () => {
+    const gate = await startGate(await freshDatabase(postgres.url))
+    try {
+      const settings = settingsOf(mock, { ...serviceSettings(gate.url), DATA_DIR: directory.path })
+      const comeBack = async () => gate.release()
+      const said = await stopAway(settings, async () => gate.hold(() => false), comeBack)
+      assert.match(said, /The database is away: [1-9]\d* settlements are left to the journal/)
+    } finally {
+      await gate.close()
+    }
   }, 120_000)
 })
 
