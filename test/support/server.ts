@@ -84,7 +84,7 @@ export const startServer = async (env: Readonly<Record<string, string>>, said = 
       if (found !== undefined) resolve(found)
     }
     child.stdout?.on("data", look)
-    child.once("exit", (code) => reject(new Error(`the server ended with ${code}:\n${output}`)))
+    child.once("exit", (code, signal) => reject(new Error(`the server ended with ${code ?? signal}:\n${output}`)))
     setTimeout(() => reject(new Error(`the server did not start:\n${output}`)), 30_000).unref()
   })
   return {
