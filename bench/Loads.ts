@@ -12,6 +12,8 @@ export interface LoadsOptions {
   readonly pace: Pace
   /** Rounds of scenarios for which no target is set. */
   readonly sideRounds: number
+  /** Accounts of a scenario, where it has many. */
+  readonly mostTenants: number
   /** Somebody else's gateway. */
   readonly other: Contestant | null
   /** Where profiles of the gateway go. */
@@ -30,9 +32,10 @@ const another = (address: string, key: string): Contestant => {
 export const otherGateway = (address: string | undefined, key = "none"): Contestant | null =>
   address === undefined ? null : another(address, key)
 
-const optionsFor = (scenario: Scenario, second: string): GatewayOptions => {
+const optionsFor = (scenario: Scenario, second: string, mostTenants: number): GatewayOptions => {
   const env = scenario.outage === true ? { OPENROUTER_API_KEY: "sk-load", OPENROUTER_BASE_URL: second } : {}
-  return { ...scenario.gateway, env: { ...scenario.gateway?.env, ...env } }
+  const tenants = Math.min(scenario.gateway?.tenants ?? 1, mostTenants)
+  return { ...scenario.gateway, tenants, env: { ...scenario.gateway?.env, ...env } }
 }
 
 /** Takes the profiles of one load on one gateway. */
@@ -56,7 +59,7 @@ export const runLoads = async (client: Client, wanted: ReadonlyArray<Scenario>, 
   for (const scenario of wanted) {
     options.say(`${scenario.name}: ${scenario.what} …`)
     const isOwn = scenario.outage === true || scenario.gateway !== undefined
-    const gateway = isOwn ? await startGateway(provider.url, optionsFor(scenario, second.url)) : usual
+    const gateway = isOwn ? await startGateway(provider.url, optionsFor(scenario, second.url, options.mostTenants)) : usual
     if (scenario.outage === true) await fetch(`http://127.0.0.1:${provider.port}/__down`)
     const beside = [...(scenario.added === true ? [direct(provider)] : []), ...(options.other === null ? [] : [options.other])]
     const contestants = scenario.alone === true ? [gateway] : [bare, gateway, ...beside]

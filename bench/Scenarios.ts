@@ -63,7 +63,7 @@ export const scenarios: ReadonlyArray<Scenario> = [
   },
   {
     name: "tenants",
-    what: "whole answers for 500 accounts",
+    what: "whole answers for 500 accounts (100 with --quick)",
     load: { bodies: [unary], connections: 64 },
     gateway: { tenants: 500 },
     isSide: true
