@@ -179,7 +179,7 @@ describe("metrics", () => {
   it("counts and times statements by table and operation, and writes of charges among them", async () => {
     await growth(chat, (grown) => {
       for (const labels of [
-        { table: "requests", operation: "insert" },
+        { table: "requests_write", operation: "select" },
         { table: "ledger_commit", operation: "select" }
       ]) {
         assert.isAbove(grown("database_queries_total", labels), 0, labels.table)
