@@ -9,7 +9,7 @@ import type { InferenceRequest } from "../../schemas/Inference.ts"
 import * as Json from "../../schemas/Json.ts"
 import { toConversation } from "./AnthropicConversation.ts"
 import * as ApiError from "./ApiError.ts"
-import { once, type Read, readModels, readPreference } from "./RequestFields.ts"
+import { chatRequest, type Read, readModels, readPreference } from "./RequestFields.ts"
 
 const refuse = (at: string, what: string, code = "INVALID_REQUEST") => Result.fail(ApiError.invalid(`${at}: ${what}`, at, code))
 
@@ -193,22 +193,18 @@ const decode = (body: Json.JsonObject, maxTokens: Read<number | null>): Read<Inf
   if (Result.isFailure(thinking)) return Result.fail(thinking.failure)
   const preference = readPreference(body["provider"])
   if (Result.isFailure(preference)) return Result.fail(preference.failure)
-  return Result.succeed({
-    protocol: "anthropic-messages",
-    operation: "chat",
-    body,
-    conversation: once(() => toConversation(body)),
-    dropUnsupported: body["drop_params"] === true,
-    model: models.success.model,
-    fallbackModels: models.success.fallbackModels,
-    preference: preference.success,
-    stream: body["stream"] === true,
-    includeUsage: true,
-    maxTokens: maxTokens.success,
-    choices: 1,
-    promptCharacters: prompt.success.characters,
-    promptImages: prompt.success.images
-  })
+  return Result.succeed(
+    chatRequest(body, {
+      protocol: "anthropic-messages",
+      ...models.success,
+      preference: preference.success,
+      maxTokens: maxTokens.success,
+      prompt: prompt.success,
+      conversation: () => toConversation(body),
+      choices: 1,
+      includeUsage: true
+    })
+  )
 }
 
 /** @category decoding @since 0.1.0 */

@@ -7,7 +7,7 @@ import { Result } from "effect"
 import type { InferenceRequest } from "../../schemas/Inference.ts"
 import * as Json from "../../schemas/Json.ts"
 import { toConversation } from "./OpenAiChatConversation.ts"
-import { once, outOfRange, type Read, readCount, readModels, readPreference, refuse } from "./RequestFields.ts"
+import { chatRequest, outOfRange, type Read, readCount, readModels, readPreference, refuse } from "./RequestFields.ts"
 
 const roles = ["developer", "system", "user", "assistant", "tool", "function"]
 
@@ -115,20 +115,16 @@ export const decodeRequest = (body: Json.JsonObject): Read<InferenceRequest> => 
   const choices = readCount(body, "n", 128)
   if (Result.isFailure(choices)) return Result.fail(choices.failure)
   const options = body["stream_options"]
-  return Result.succeed({
-    protocol: "openai-chat",
-    operation: "chat",
-    body,
-    conversation: once(() => toConversation(body)),
-    dropUnsupported: body["drop_params"] === true,
-    model: models.success.model,
-    fallbackModels: models.success.fallbackModels,
-    preference: preference.success,
-    stream: body["stream"] === true,
-    includeUsage: Json.isObject(options) && options["include_usage"] === true,
-    maxTokens: maxTokens.success,
-    choices: choices.success ?? 1,
-    promptCharacters: prompt.success.characters,
-    promptImages: prompt.success.images
-  })
+  return Result.succeed(
+    chatRequest(body, {
+      protocol: "openai-chat",
+      ...models.success,
+      preference: preference.success,
+      maxTokens: maxTokens.success,
+      prompt: prompt.success,
+      conversation: () => toConversation(body),
+      choices: choices.success ?? 1,
+      includeUsage: Json.isObject(options) && options["include_usage"] === true
+    })
+  )
 }

@@ -7,7 +7,7 @@ import { Result } from "effect"
 import type { InferenceRequest } from "../../schemas/Inference.ts"
 import * as Json from "../../schemas/Json.ts"
 import { toConversation } from "./OpenAiResponsesConversation.ts"
-import { once, type Read, readCount, readModels, readPreference, refuse } from "./RequestFields.ts"
+import { chatRequest, type Read, readCount, readModels, readPreference, refuse } from "./RequestFields.ts"
 
 const roles = ["user", "assistant", "system", "developer"]
 
@@ -157,20 +157,16 @@ export const decodeRequest = (body: Json.JsonObject): Read<InferenceRequest> => 
   if (Result.isFailure(preference)) return Result.fail(preference.failure)
   const maxTokens = readCount(body, "max_output_tokens", Number.MAX_SAFE_INTEGER)
   if (Result.isFailure(maxTokens)) return Result.fail(maxTokens.failure)
-  return Result.succeed({
-    protocol: "openai-responses",
-    operation: "chat",
-    body,
-    conversation: once(() => toConversation(body)),
-    dropUnsupported: body["drop_params"] === true,
-    model: models.success.model,
-    fallbackModels: models.success.fallbackModels,
-    preference: preference.success,
-    stream: body["stream"] === true,
-    includeUsage: true,
-    maxTokens: maxTokens.success,
-    choices: 1,
-    promptCharacters: prompt.success.characters,
-    promptImages: prompt.success.images
-  })
+  return Result.succeed(
+    chatRequest(body, {
+      protocol: "openai-responses",
+      ...models.success,
+      preference: preference.success,
+      maxTokens: maxTokens.success,
+      prompt: prompt.success,
+      conversation: () => toConversation(body),
+      choices: 1,
+      includeUsage: true
+    })
+  )
 }

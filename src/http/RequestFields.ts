@@ -4,7 +4,7 @@
  * @since 0.1.0
  */
 import { Result } from "effect"
-import type { ProviderPreference } from "../../schemas/Inference.ts"
+import type { InferenceRequest, ProviderPreference } from "../../schemas/Inference.ts"
 import * as Json from "../../schemas/Json.ts"
 import * as ApiError from "./ApiError.ts"
 
@@ -85,3 +85,30 @@ export const once = <A>(make: () => A): (() => A) => {
     return value.made
   }
 }
+
+/** What each chat protocol reads in its own way, or says in its own words when it cannot. @category models @since 0.1.0 */
+export interface ChatParts
+  extends Pick<InferenceRequest, "protocol" | "model" | "fallbackModels" | "preference" | "maxTokens" | "conversation"> {
+  readonly prompt: { readonly characters: number; readonly images: number }
+  readonly choices: number
+  /** Protocols that always tell of it have no word for it. */
+  readonly includeUsage: boolean
+}
+
+/** A chat request out of its parts, and of what every protocol's body has under the same name. @category constructors @since 0.1.0 */
+export const chatRequest = (body: Json.JsonObject, parts: ChatParts): InferenceRequest => ({
+  protocol: parts.protocol,
+  operation: "chat",
+  body,
+  conversation: once(parts.conversation),
+  dropUnsupported: body["drop_params"] === true,
+  model: parts.model,
+  fallbackModels: parts.fallbackModels,
+  preference: parts.preference,
+  stream: body["stream"] === true,
+  includeUsage: parts.includeUsage,
+  maxTokens: parts.maxTokens,
+  choices: parts.choices,
+  promptCharacters: parts.prompt.characters,
+  promptImages: parts.prompt.images
+})
