@@ -3,7 +3,7 @@
  *
  * @since 0.1.0
  */
-import { Cause, Clock, Context, Effect, Latch, Layer, Metric, Random, Schema, Scope } from "effect"
+import { Cause, Clock, Context, Effect, Latch, Layer, Metric, Random, Schema, type Scope } from "effect"
 import type { Caller } from "../../schemas/Account.ts"
 import { type Approach, ApproachWatch } from "./Approach.ts"
 import type { Conclusion, Counted, Counter, Place } from "./Counter.ts"
@@ -48,17 +48,10 @@ export class KeyLimits extends Context.Service<
     /** The same at once, where the counters are in this process; null where somebody else has to be asked. */
     readonly enterNow: (caller: Caller, estimatedTokens: number) => Admitted | null
     /**
-     * Ends a request that was entered: gives back its place, and corrects its tokens to those it used, as `correct` does. Whom
-     * that takes time is not waited for.
+     * Ends a request that was entered: gives back its place, and corrects its tokens to those it used. What was too much goes
+     * back to the windows it was taken from, what was too little counts now. Whom that takes time is not waited for.
      */
     readonly leave: (caller: Caller, admitted: Admitted, usedTokens: number) => void
-    /** Enters for as long as the Scope is open, and corrects nothing. */
-    readonly admit: (caller: Caller, estimatedTokens: number) => Effect.Effect<Admitted, never, Scope.Scope>
-    /**
-     * Corrects the tokens of a request that was admitted at `admittedAt`, by actual minus estimated. What was too much goes
-     * back to the windows it was taken from, what was too little counts now.
-     */
-    readonly correct: (caller: Caller, difference: number, admittedAt: number) => Effect.Effect<void>
     /** Takes a request that was admitted out of the counts of requests: it was refused for what it asked. */
     readonly forget: (caller: Caller, admittedAt: number) => Effect.Effect<void>
     /** Tells `listener` when a key has used most of a window, until the Scope closes. It must not wait or throw. */
@@ -244,7 +237,7 @@ const make = Effect.fnUntraced(function* (
   const context = yield* Effect.context<never>()
   const name = `${(yield* Random.nextInt).toString(36)}.${clock.currentTimeMillisUnsafe().toString(36)}`
   const desk = new Desk(mode, name, context, clock.currentTimeMillisUnsafe())
-  const { held, watch } = desk
+  const { watch } = desk
   const { local } = store
 
   /** When nobody can be asked, nobody is refused: our trouble is never the caller's. */
@@ -273,28 +266,6 @@ const make = Effect.fnUntraced(function* (
       return Effect.uninterruptible(Effect.map(counted, (found) => desk.admitted(caller, windows, tokens, member, found, now)))
     })
 
-  const leavePlace = (place: Place) =>
-    Effect.suspend(() => {
-      held.delete(place)
-      return anyway(store.leave([place]))
-    })
-  const admit = Effect.fnUntraced(function* (caller: Caller, tokens: number): Effect.fn.Return<Admitted, never, Scope.Scope> {
-    const entered = yield* enter(caller, tokens)
-    if (entered.place !== null) yield* Scope.addFinalizer(yield* Effect.scope, leavePlace(entered.place))
-    return entered
-  }, Effect.uninterruptible)
-
-  const correct = (caller: Caller, difference: number, admittedAt: number) =>
-    Effect.suspend(() => {
-      if (difference === 0) return Effect.void
-      const at = difference > 0 ? clock.currentTimeMillisUnsafe() : admittedAt
-      const { tokens } = new KeyWindows(caller, periodOf(at), 1)
-      const counters = tokensOf(tokens, difference)
-      if (counters.length === 0) return Effect.void
-      if (difference < 0) return anyway(store.adjust(counters))
-      return anyway(Effect.map(store.raise(counters), ({ counts }) => watch.look(caller, tokens, counts)))
-    })
-
   const forget = (caller: Caller, admittedAt: number) =>
     Effect.suspend(() => {
       const { requests } = new KeyWindows(caller, periodOf(admittedAt), 1)
@@ -312,5 +283,5 @@ const make = Effect.fnUntraced(function* (
     )
 
   const leave = makeLeave(desk, store, clock, Effect.runForkWith(context))
-  return KeyLimits.of({ enter, enterNow, leave, admit, correct, forget, subscribe })
+  return KeyLimits.of({ enter, enterNow, leave, forget, subscribe })
 })

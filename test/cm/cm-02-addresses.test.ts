@@ -9,6 +9,7 @@ import { CounterStore } from "../../src/limits/CounterStore.ts"
 import { IpLimits } from "../../src/limits/IpLimits.ts"
 import { KeyLimits } from "../../src/limits/KeyLimits.ts"
 import { VelocityMode } from "../../src/limits/VelocityMode.ts"
+import { admit } from "../support/limits.ts"
 
 const limits = (perMinute: number | null) =>
   Layer.mergeAll(IpLimits.layer({ perMinute }), KeyLimits.layer).pipe(
@@ -37,9 +38,8 @@ const caller = (plan: Caller["plan"], more: Partial<Caller> = {}): Caller => ({
 })
 
 const admitted = Effect.fnUntraced(function* (who: Caller, times: number) {
-  const keys = yield* KeyLimits
   let count = 0
-  for (let i = 0; i < times; i++) if ((yield* Effect.scoped(keys.admit(who, 0))).refused === null) count++
+  for (let i = 0; i < times; i++) if ((yield* Effect.scoped(admit(who))).refused === null) count++
   return count
 })
 
@@ -104,8 +104,7 @@ describe("velocity mode", () => {
       yield* observe(100, 25)
       assert.deepStrictEqual(yield* rates, [30, 187, 270, 1_000, 60])
       assert.strictEqual((yield* Metric.value(gauge)).value, 1)
-      const keys = yield* KeyLimits
-      const { view } = yield* Effect.scoped(keys.admit(caller("dev", { keyId: "headers" }), 0))
+      const { view } = yield* Effect.scoped(admit(caller("dev", { keyId: "headers" })))
       assert.deepInclude(limitHeaders(view, 60_000), {
         "x-ratelimit-mode": "velocity",
         "x-velocity-mode-active": "true",

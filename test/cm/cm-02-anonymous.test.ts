@@ -7,6 +7,7 @@ import { CounterStore, makeMemory } from "../../src/limits/CounterStore.ts"
 import { KeyLimits } from "../../src/limits/KeyLimits.ts"
 import { VelocityMode } from "../../src/limits/VelocityMode.ts"
 import { house } from "../support/house.ts"
+import { admit } from "../support/limits.ts"
 import { inOneMinute } from "../support/minute.ts"
 import { entriesOf, newCustomer } from "../support/server.ts"
 
@@ -134,7 +135,6 @@ describe("counters of nobody known", () => {
     const none = { tokensPerMinute: "none", tokensPerDay: "none", tokensPerMonth: "none", concurrency: "none", burst: "none" } as const
     return Effect.gen(function* () {
       yield* TestClock.adjust(125_000)
-      const limits = yield* KeyLimits
       const nobody = {
         accountId: `anonymous:${hash}`,
         keyId: hash,
@@ -147,7 +147,7 @@ describe("counters of nobody known", () => {
         cache: null,
         isAnonymous: true as const
       }
-      yield* Effect.scoped(limits.admit(nobody, 100))
+      yield* Effect.scoped(admit(nobody, 100))
       assert.deepStrictEqual(seen, [
         { key: `anon_rate:${hash}:2`, by: 1, limit: 3, ttlMs: 60_000 },
         { key: `anon_limit:${hash}:1970-01-01`, by: 1, limit: 20, ttlMs: 86_400_000 }

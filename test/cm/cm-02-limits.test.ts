@@ -10,6 +10,7 @@ import { CounterStore, CounterStoreError, makeMemory } from "../../src/limits/Co
 import * as GuardedCounters from "../../src/limits/GuardedCounters.ts"
 import { KeyLimits } from "../../src/limits/KeyLimits.ts"
 import { VelocityMode } from "../../src/limits/VelocityMode.ts"
+import { admit as admitScoped } from "../support/limits.ts"
 
 let keys = 0
 const caller = (plan: Caller["plan"], limits: Partial<Caller["limits"]> = {}): Caller => ({
@@ -24,7 +25,7 @@ const caller = (plan: Caller["plan"], limits: Partial<Caller["limits"]> = {}): C
   cache: null
 })
 
-const admit = (who: Caller, tokens = 0) => Effect.scoped(Effect.flatMap(KeyLimits, (limits) => limits.admit(who, tokens)))
+const admit = (who: Caller, tokens = 0) => Effect.scoped(admitScoped(who, tokens))
 const admitted = (who: Caller, times: number) =>
   Effect.map(Effect.all(Array.from({ length: times }, () => admit(who))), (all) => all.filter((one) => one.refused === null).length)
 
@@ -90,9 +91,10 @@ describe("limits of a key", () => {
     Effect.gen(function* () {
       const limits = yield* KeyLimits
       const who = caller("dev", { tokensPerMinute: "none", tokensPerMonth: "none", tokensPerDay: 100 })
-      assert.isNull((yield* admit(who, 80)).refused)
+      const first = yield* admit(who, 80)
+      assert.isNull(first.refused)
       assert.strictEqual((yield* admit(who, 30)).refused?.limit, "tokens_per_day")
-      yield* limits.correct(who, -60, 0)
+      limits.leave(who, first, 20)
       assert.isNull((yield* admit(who, 80)).refused)
       assert.strictEqual((yield* admit(who, 1)).refused?.limit, "tokens_per_day")
       yield* TestClock.adjust("1 day")
@@ -149,14 +151,16 @@ describe("limits of a key", () => {
       const limits = yield* KeyLimits
       const who = caller("dev", { tokensPerMinute: 100 })
       yield* TestClock.adjust(59_000)
-      assert.isNull((yield* admit(who, 90)).refused)
+      const first = yield* admit(who, 90)
+      assert.isNull(first.refused)
       yield* TestClock.adjust(2_000)
-      assert.isNull((yield* admit(who, 60)).refused)
+      const second = yield* admit(who, 60)
+      assert.isNull(second.refused)
       // The first request used 10: nothing of this minute is given back.
-      yield* limits.correct(who, -80, 59_000)
+      limits.leave(who, first, 10)
       assert.strictEqual((yield* admit(who, 50)).refused?.limit, "tokens_per_minute")
       // The second used 30 more than expected, now.
-      yield* limits.correct(who, 30, 61_000)
+      limits.leave(who, second, 90)
       assert.strictEqual((yield* admit(who, 20)).refused?.limit, "tokens_per_minute")
       assert.isNull((yield* admit(who, 10)).refused)
     }).pipe(Effect.provide(inMemory))
@@ -164,18 +168,17 @@ describe("limits of a key", () => {
 
   it.effect("what is in flight keeps its place however long it takes; a place that nobody keeps is free after a minute", () =>
     Effect.gen(function* () {
-      const limits = yield* KeyLimits
       const store = yield* CounterStore
       const who = caller("dev", { rpm: "none", tokensPerMinute: "none", concurrency: 2 })
       yield* Effect.scoped(
         Effect.gen(function* () {
-          yield* limits.admit(who, 0)
+          yield* admitScoped(who)
           yield* store.raise([
             { key: `in_flight:${who.keyId}`, by: 1, limit: 2, ttlMs: 60_000, kind: "place", member: "of a dead process" }
           ])
           assert.strictEqual((yield* admit(who)).refused?.limit, "concurrency")
           for (let minutes = 0; minutes < 20; minutes++) yield* TestClock.adjust("1 minute")
-          yield* limits.admit(who, 0)
+          yield* admitScoped(who)
           assert.strictEqual((yield* admit(who)).refused?.limit, "concurrency")
         })
       )
@@ -186,11 +189,10 @@ describe("limits of a key", () => {
   it.effect("a request counts in flight until its Scope closes", () =>
     Effect.gen(function* () {
       const who = caller("dev", { concurrency: 2 })
-      const limits = yield* KeyLimits
       yield* Effect.scoped(
         Effect.gen(function* () {
-          yield* limits.admit(who, 0)
-          yield* limits.admit(who, 0)
+          yield* admitScoped(who)
+          yield* admitScoped(who)
           assert.strictEqual((yield* admit(who)).refused?.limit, "concurrency")
         })
       )
@@ -265,14 +267,15 @@ describe("when the counters' store is away", () => {
       assert.strictEqual(yield* admitted(who, 3), 3)
       yield* Effect.scoped(
         Effect.gen(function* () {
-          assert.isNull((yield* limits.admit(who, 100)).refused)
+          const first = yield* admitScoped(who, 100)
+          assert.isNull(first.refused)
           up = false
           // The first call finds out; the others ask nobody.
           assert.isNull((yield* admit(who, 50)).refused)
           const before = asked
           assert.isNull((yield* admit(who, 50)).refused)
           assert.isNull((yield* admit(who, 50)).refused)
-          yield* limits.correct(who, -40, 0)
+          limits.leave(who, first, 60)
           assert.strictEqual(asked, before)
         })
       )
@@ -351,11 +354,11 @@ layer(another(), { excludeTestServices: true })("limits in Redis", (it) => {
     Effect.gen(function* () {
       const limits = yield* KeyLimits
       const who = caller("dev", { rpm: "none", tokensPerMinute: "none", tokensPerDay: 100 })
-      yield* admit(who, 90)
-      yield* limits.correct(who, -80, Date.now())
-      assert.isNull((yield* admit(who, 80)).refused)
+      limits.leave(who, yield* admit(who, 90), 10)
+      const second = yield* admit(who, 80)
+      assert.isNull(second.refused)
       assert.strictEqual((yield* admit(who, 20)).refused?.limit, "tokens_per_day")
-      yield* limits.correct(who, 200, Date.now())
+      limits.leave(who, second, 280)
       assert.strictEqual((yield* admit(who, 1)).refused?.limit, "tokens_per_day")
     })
   )
@@ -387,19 +390,17 @@ layer(another(), { excludeTestServices: true })("limits in Redis", (it) => {
 
   it.effect("places are held until the Scope closes, whoever asks, and free again when their process is gone", () =>
     Effect.gen(function* () {
-      const limits = yield* KeyLimits
       const store = yield* CounterStore
       const who = caller("dev", { concurrency: 2 })
       yield* Effect.scoped(
         Effect.gen(function* () {
-          yield* limits.admit(who, 0)
+          yield* admitScoped(who)
           yield* Effect.provide(
             Effect.gen(function* () {
               assert.isNull((yield* admit(who)).refused)
-              const other = yield* KeyLimits
               yield* Effect.scoped(
                 Effect.andThen(
-                  other.admit(who, 0),
+                  admitScoped(who),
                   Effect.map(admit(who), ({ refused }) => assert.strictEqual(refused?.limit, "concurrency"))
                 )
               )
