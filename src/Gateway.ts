@@ -171,9 +171,8 @@ const hold = Effect.fnUntraced(function* (run: GatewayRun, candidates: Arr.NonEm
   const { charge } = run
   const { caller, request } = run.call
   const { amount, minimum, prompt } = priceRoute(request, candidates)
-  const wanted = { accountId: caller.accountId, rid: run.call.rid, amount, minimum, dailyUsd: caller.limits.dailyUsd }
   if (caller.isAnonymous) charge.openFree()
-  else if (!charge.tryOpen(wanted)) yield* charge.open(wanted)
+  else yield* charge.open({ accountId: caller.accountId, rid: run.call.rid, amount, minimum, dailyUsd: caller.limits.dailyUsd })
   // A hold that was clamped bounds the output, so that an answer never costs more than was held for it.
   const clamped = request.maxTokens === null && charge.held < amount
   const maxTokens = (candidate: Candidate): number | null =>

@@ -36,16 +36,11 @@ export class Charge {
   /** Holds the most that the request can cost. */
   open(request: HoldRequest): Effect.Effect<void, LedgerError> {
     return Effect.suspend(() => {
-      if (this.tryOpen(request)) return Effect.void
-      return Effect.uninterruptible(Effect.map(this.ledger.hold(request), (hold) => this.take(hold)))
+      const atOnce = this.ledger.tryHold(request)
+      if (atOnce === null) return Effect.uninterruptible(Effect.map(this.ledger.hold(request), (hold) => this.take(hold)))
+      this.take(atOnce)
+      return Effect.void
     })
-  }
-
-  /** The same where nobody has to be asked; false where `open` has to wait, or to refuse. */
-  tryOpen(request: HoldRequest): boolean {
-    const hold = this.ledger.tryHold(request)
-    if (hold !== null) this.take(hold)
-    return hold !== null
   }
 
   /** Of a request that has no account, because whatever it does costs nothing: there is only an end to be told. */
