@@ -25,7 +25,7 @@ import type { Settings } from "./Settings.ts"
 const COUNTERS = 100_000
 
 /** How many times longer the database is let off an end that the journal has: larger batches cost less. */
-const GATHERING = 10
+const GATHERING = 50
 
 const ledgerOf = (settings: Settings) => {
   // A later process may have the same number, and the kernel does not tell everywhere when each began.

@@ -2,11 +2,12 @@
  * Journals as files: `{directory}/{book}/{node}@{process}.journal`, and `….2.journal` while the first waits for the database to
  * have all that it keeps: in turns, so that neither grows without bound though at no moment nothing is owed.
  *
- * A record is its length (4 bytes), the CRC-32 of its text (4 bytes) and its text, JSON; a torn tail is cut.
+ * A record is its length (4 bytes), the CRC-32 of its text (4 bytes) and its text, JSON; a torn tail is cut. Behind the records
+ * that are needed there may be older ones, of requests that the database has.
  *
  * @since 0.1.0
  */
-import { closeSync, fdatasync, ftruncateSync, mkdirSync, openSync, rmSync, writeSync } from "node:fs"
+import { closeSync, fdatasync, mkdirSync, openSync, rmSync, writeSync } from "node:fs"
 import { readdir, readFile, rm } from "node:fs/promises"
 import { dirname, join } from "node:path"
 import { promisify } from "node:util"
@@ -17,6 +18,9 @@ import { SettleRow } from "../src/ledger/LedgerBook.ts"
 import * as DirectoryLock from "./DirectoryLock.ts"
 
 const HEAD = 8
+
+/** No record: of no length, and with another sum than nothing has. */
+const END = Buffer.from([0, 0, 0, 0, 1, 0, 0, 0])
 
 const encode = (row: SettleRow): Buffer => {
   const text = JSON.stringify(row)
@@ -96,13 +100,16 @@ class JournalFile {
     return this.open.delete(rid)
   }
 
-  /** Begins anew when nothing in it is needed any more. */
+  /**
+   * Begins anew when nothing in it is needed any more. What stays behind the mark is written over, and who reads of it finds
+   * requests that the database has: to write where a file has its space already costs less than to cut it and let it grow.
+   */
   clear(): void {
     if (this.file === null || this.size === 0 || !this.isFree) return
     try {
-      ftruncateSync(this.file, 0)
+      writeSync(this.file, END, 0, HEAD, 0)
     } catch {
-      // What stays is written over, and whoever reads it finds requests that the database has.
+      // Then more is found there, which the database has.
     }
     this.size = 0
   }

@@ -77,6 +77,10 @@ export class ChunkEncoder {
 
   private content(event: Content): string {
     const known = this.choices.get(event.choice)
+    // What nearly every piece is.
+    if (known !== undefined && event._tag === "Text" && event.logprobs === undefined) {
+      return this.chunk(event.choice, `{"content":${JSON.stringify(event.text)}}`, "null", "null")
+    }
     const choice = known ?? { refused: false, logprobs: false, thought: "", thoughts: 0 }
     const delta = this.delta(event, choice)
     if (delta === null) return ""

@@ -18,9 +18,9 @@ import { Pace } from "./Pace.ts"
 import * as Reclaim from "./Reclaim.ts"
 import * as Stopwatch from "./Stopwatch.ts"
 
-const BATCH = 256
+const BATCH = 512
 /** So many ends are written before their time is up: more would keep the process's other work for too long. */
-const GATHERED = 128
+const GATHERED = 400
 /** A commit that took longer is sent again; its outcome is not known. */
 const COMMIT_TIMEOUT = 5_000
 const RETRY_PAUSE = 100

@@ -10,6 +10,8 @@ export interface SseEvent {
   readonly data: string
 }
 
+const DATA = "data: "
+
 /** Characters that one event may have before the stream is called malformed. */
 const MAX_EVENT = 8 * 1_024 * 1_024
 
@@ -86,13 +88,22 @@ export class SseParser {
       this.data = null
       return complete
     }
+    // What nearly every line is.
+    if (line.startsWith(DATA)) {
+      this.add(line.slice(DATA.length))
+      return null
+    }
     const colon = line.indexOf(":")
     if (colon === 0) return null
     const field = colon === -1 ? line : line.slice(0, colon)
     let value = colon === -1 ? "" : line.slice(colon + 1)
     if (value.charCodeAt(0) === 32) value = value.slice(1)
-    if (field === "data") this.data = this.data === null ? value : `${this.data}\n${value}`
+    if (field === "data") this.add(value)
     else if (field === "event") this.event = value
     return null
+  }
+
+  private add(value: string): void {
+    this.data = this.data === null ? value : `${this.data}\n${value}`
   }
 }

@@ -66,7 +66,7 @@ export class RequestLog extends Context.Service<
 }
 
 const QUEUE_MAX = 20_000
-const BATCH = 200
+const BATCH = 500
 const PAUSE = 500
 const PAUSE_AWAY = 2_000
 /** How long the last rows may take when the process ends. */

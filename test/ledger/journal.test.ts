@@ -90,7 +90,8 @@ describe("the journal", () => {
           }
           assert.isBelow(most, 700_000)
           journal.written(Array.from({ length: 50 }, (_, i) => `r${9_999 - i}`))
-          assert.strictEqual(size(), 0)
+          assert.deepStrictEqual((yield* FileJournals.make(path, () => true).left("book"))[0]?.rows, [])
+          assert.isBelow(size(), 700_000)
         })
       )
     ))

@@ -9,6 +9,7 @@ import type { ProviderAnswer } from "../../../schemas/Provider.ts"
 import { SseParser } from "../../streams/Sse.ts"
 import { type AnswerDecoder, type Decoded, fault } from "./AnswerDecoding.ts"
 import { decodeUsage, finishEvent, pushText, pushToolCalls } from "./OpenAiMessageReader.ts"
+import { RepeatedChunk } from "./RepeatedChunk.ts"
 
 /** Reasons that an answer may have for being empty. */
 const isExcuse = (reason: FinishReason): boolean => reason === "content_filter" || reason === "length"
@@ -71,6 +72,9 @@ export class StreamDecoder implements AnswerDecoder {
   private readonly begun = new Set<string>()
   private readonly finished = new Set<number>()
   private readonly opened = new Set<number>()
+  private readonly repeated = new RepeatedChunk("content")
+  /** The choice that the repeated chunks are of. */
+  private repeatedOf = 0
   private content = false
   private excused = false
   private done = false
@@ -106,10 +110,21 @@ export class StreamDecoder implements AnswerDecoder {
         break
       }
       if (data === "") continue
-      const broken = this.chunk(data, events)
-      if (broken !== null) return { events, fault: broken }
+      const text = this.repeated.textOf(data)
+      if (text === null) {
+        const before = events.length
+        const broken = this.chunk(data, events)
+        if (broken !== null) return { events, fault: broken }
+        if (events.length === before + 1) this.learn(data, events[before])
+      } else if (!this.finished.has(this.repeatedOf)) events.push({ _tag: "Text", choice: this.repeatedOf, text })
     }
     return { events, fault: null }
+  }
+
+  private learn(data: string, event: InferenceEvent | undefined): void {
+    if (event?._tag !== "Text" || event.logprobs !== undefined) return
+    this.repeatedOf = event.choice
+    this.repeated.learn(data, event.text)
   }
 
   private chunk(data: string, events: Array<InferenceEvent>): ProviderAnswer | null {
