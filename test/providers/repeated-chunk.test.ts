@@ -42,7 +42,10 @@ const chunkOf = ({ form, index, padding, text }: Made): string => {
 
 describe("chunks that repeat one before", () => {
   const Chunk = Schema.Struct({
-    text: Schema.Union([Schema.String, Schema.Literals(["a", "word ", 'say "', "back\\slash", "zeile\n", "ü🌍", '","obfuscation":"x"}', ""])]),
+    text: Schema.Union([
+      Schema.String,
+      Schema.Literals(["a", "word ", 'say "', "back\\slash", "zeile\n", "ü🌍", '","obfuscation":"x"}', ""])
+    ]),
     index: Schema.Literals([0, 0, 0, 1]),
     form: Schema.Literals(["plain", "plain", "plain", "role", "thought", "both", "call", "logprobs", "usage", "spaced"]),
     padding: Schema.Literals([0, 0, 1, 2])

@@ -4,8 +4,8 @@
  * @since 0.1.0
  */
 
-/** What a text in JSON does not have as it is: a quote, an escape, a control character. */
-const SPECIAL = /["\\\u0000-\u001f]/
+/** Whether a text stands in JSON as it is: without quotes, escapes and control characters. */
+const isPlain = (text: string): boolean => JSON.stringify(text).length === text.length + 2
 
 /** Padding that OpenAI puts at the end of a chunk, of another length each time. */
 const PADDING = ',"obfuscation":"'
@@ -39,7 +39,7 @@ export class RepeatedChunk {
     const end = this.isPadded ? paddingOf(data) : data.length
     if (end <= this.before.length + this.after.length || !data.endsWith(this.after, end)) return null
     const text = data.slice(this.before.length, end - this.after.length)
-    if (SPECIAL.test(text)) return null
+    if (!isPlain(text)) return null
     this.misses = 0
     return text
   }
@@ -53,7 +53,7 @@ export class RepeatedChunk {
     // Where there are two of that name, either may be the one.
     if (at === -1 || data.indexOf(this.mark, at + 1) !== -1) return
     const quote = at + this.mark.length + (data.startsWith(" ", at + this.mark.length) ? 1 : 0)
-    if (!data.startsWith(`"${text}"`, quote) || SPECIAL.test(text)) return
+    if (!data.startsWith(`"${text}"`, quote) || !isPlain(text)) return
     const padding = paddingOf(data)
     this.isPadded = padding < data.length
     this.before = data.slice(0, quote + 1)
