@@ -9,6 +9,7 @@ import { Data, Deferred, Effect, Layer } from "effect"
 import { HttpServer } from "effect/http"
 import { Lifecycle } from "../src/health/Lifecycle.ts"
 import { App } from "../src/http/App.ts"
+import * as NodeResponses from "./NodeResponses.ts"
 import * as OpenConnections from "./OpenConnections.ts"
 import * as UploadWatch from "./UploadWatch.ts"
 
@@ -98,7 +99,7 @@ export const layer = (options: NodeServerOptions) =>
           Effect.sync(() => node.closeAllConnections())
         )
       )
-      yield* Effect.provideService(HttpServer.serveEffect(app), HttpServer.HttpServer, server)
+      yield* Effect.provideService(HttpServer.serveEffect(NodeResponses.written(app)), HttpServer.HttpServer, server)
       yield* lifecycle.set("ready")
       yield* Effect.addFinalizer(
         Effect.fnUntraced(function* () {

@@ -16,6 +16,7 @@ import * as Embedded from "./Embedded.ts"
 import * as House from "./House.ts"
 import * as Logging from "./Logging.ts"
 import * as NodeKeepAlive from "./NodeKeepAlive.ts"
+import * as NodeResponses from "./NodeResponses.ts"
 import * as NodeServer from "./NodeServer.ts"
 import * as Postgres from "./Postgres.ts"
 import * as RedisWatch from "./RedisWatch.ts"
@@ -40,7 +41,11 @@ interface Turns {
 
 const assemble = (settings: Settings.Settings, secrets: Secrets.Secrets, turns: Turns) => {
   const app = House.app(settings).pipe(
-    Layer.provide([NodeKeepAlive.layer(settings.keepAliveMs), WorkerLink.isWorker ? WorkerLink.siblings : Layer.empty]),
+    Layer.provide([
+      NodeResponses.layer,
+      NodeKeepAlive.layer(settings.keepAliveMs),
+      WorkerLink.isWorker ? WorkerLink.siblings : Layer.empty
+    ]),
     Layer.provide(NodeHttpServer.layerHttpServices)
   )
   const served = NodeServer.layer({ ...settings, ...turns }).pipe(Layer.provide(app))

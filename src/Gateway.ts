@@ -6,7 +6,7 @@
  *
  * @since 0.1.0
  */
-import { type Array as Arr, Clock, Context, Effect, Layer, type Scope, Stream } from "effect"
+import { type Array as Arr, Clock, Context, Effect, Layer, type Pull, type Scope, Stream } from "effect"
 import type { GuardrailBlocked, Guardrails } from "../schemas/Guardrail.ts"
 import type { InferenceEvent } from "../schemas/Inference.ts"
 import type { LedgerError } from "../schemas/LedgerEntry.ts"
@@ -36,7 +36,7 @@ import type { Batch } from "./providers/StreamAttempt.ts"
 import { StructuredAnswers } from "./providers/StructuredAnswers.ts"
 import { Balancer } from "./routing/Balancer.ts"
 import type { Routing } from "./routing/RouterDecision.ts"
-import { joined, type Steps, stage, unchanged, type Watching } from "./streams/Stage.ts"
+import { joined, pulled, type Steps, stage, unchanged, type Watching } from "./streams/Stage.ts"
 import { isTrouble, Outcomes } from "./usage/Outcomes.ts"
 import { RunningRequests } from "./usage/RunningRequests.ts"
 
@@ -71,13 +71,15 @@ export interface GatewayAnswer {
   readonly cache: CacheState
 }
 
+type Pulled<A, E> = Pull.Pull<Arr.NonEmptyReadonlyArray<A>, E>
+
 /** An answer that has begun. @category models @since 0.1.0 */
 export interface GatewayStream {
   readonly candidate: Candidate
   /** Ends after the settlement is durable; fails when the provider failed midway, after the refund is. */
   readonly events: Stream.Stream<Batch, ProviderError>
-  /** The same through one more stage, which costs less than to add it to `events`. One of the two may be read, once. */
-  readonly through: <B>(steps: Steps<Batch, ProviderError, B, never>) => Stream.Stream<B>
+  /** The same pulled through one more stage, which costs less than to add it to `events`. One of the two may be read, once. */
+  readonly through: <B>(steps: Steps<Batch, ProviderError, B, never>) => Effect.Effect<Pulled<B, never>, never, Scope.Scope>
   /** What was used so far. */
   readonly usage: () => Usage
   readonly routing: Routing | null
@@ -256,7 +258,7 @@ const stream = begun(
       const events = Stream.rechunk(Stream.fromArray(inPieces(found.answer.events)), 1)
       const shown = events.pipe(OutputGuard.stream(guard, run.flags))
       const about = replay(run, candidates, found.answer)
-      return { ...about, events: shown, through: (steps) => stage(shown, steps), usage: () => run.meter.usage() }
+      return { ...about, events: shown, through: (steps) => Stream.toPull(stage(shown, steps)), usage: () => run.meter.usage() }
     }
     const { clamped, failover } = yield* hold(run, candidates)
     const kept: Array<InferenceEvent> = []
@@ -283,16 +285,16 @@ const stream = begun(
       end: Effect.suspend(finish),
       failed
     }
-    const through = <B, E>(steps: Steps<Batch, ProviderError, B, E>) =>
-      guard === undefined
-        ? stage(opened.events, joined(watching, steps))
-        : stage(stage(opened.events, joined(watching, unchanged())).pipe(OutputGuard.stream(guard, run.flags)), steps)
+    const shown = () =>
+      Stream.fromPull(Effect.succeed(pulled(opened.batches, joined(watching, unchanged())))).pipe(OutputGuard.stream(guard, run.flags))
+    const through = <B>(steps: Steps<Batch, ProviderError, B, never>) =>
+      guard === undefined ? Effect.succeed(pulled(opened.batches, joined(watching, steps))) : Stream.toPull(stage(shown(), steps))
     const about = { candidate: opened.candidate, routing: run.routing, cache: cacheState(found), flags: [...run.flags] }
     return {
       ...about,
       // Made for whoever reads it: most read what they have put through a stage of their own.
       get events() {
-        return through(unchanged<Batch, ProviderError>())
+        return shown()
       },
       through,
       usage: () => run.meter.usage()

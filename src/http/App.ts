@@ -28,6 +28,7 @@ import * as PlanRoutes from "./PlanRoutes.ts"
 import { clientRequestId, type RequestIds, TrustedProxies } from "./RequestContext.ts"
 import { RANDOM_BYTES, RequestNames } from "./RequestNames.ts"
 import * as RequestWatch from "./RequestWatch.ts"
+import { preparedOf } from "./Responses.ts"
 import * as RouteTemplates from "./RouteTemplates.ts"
 import * as StatusRoutes from "./StatusRoutes.ts"
 import * as UsageRoutes from "./UsageRoutes.ts"
@@ -191,7 +192,9 @@ export const wrap = <E, R>(app: Answer<E, R>) =>
       const watched = watch(request, ids, now)
       const finish = (answered: HttpServerResponse.HttpServerResponse) => {
         watched.status = answered.status
-        return Effect.succeed(answered.headers[OWN] === id ? answered : HttpServerResponse.setHeaders(answered, ids.headers))
+        return Effect.succeed(
+          (preparedOf(answered) ?? answered).headers[OWN] === id ? answered : HttpServerResponse.setHeaders(answered, ids.headers)
+        )
       }
       const isLate = lifecycle.state() === "stopped" && !request.url.startsWith("/health")
       const finished = isLate

@@ -3,7 +3,7 @@
  *
  * @since 0.1.0
  */
-import { type Array as Arr, Clock, Context, Effect, Layer, Random, Schema, type Scope, Stream } from "effect"
+import { type Array as Arr, Clock, Context, Effect, Layer, Random, Schema, type Scope } from "effect"
 import type { InferenceEvent, InferenceRequest } from "../../schemas/Inference.ts"
 import type { Candidate } from "../../schemas/Model.ts"
 import { isCallersMistake, ProviderError, ProviderStatus } from "../../schemas/Provider.ts"
@@ -17,7 +17,7 @@ import type { ProviderAdapter, ProviderCall } from "./ProviderAdapter.ts"
 import { ProviderAdapters } from "./ProviderAdapters.ts"
 import { ProviderRegistry } from "./ProviderRegistry.ts"
 import * as Rescue from "./Rescue.ts"
-import type { Batch } from "./StreamAttempt.ts"
+import type { Batches } from "./StreamAttempt.ts"
 import * as StreamAttempt from "./StreamAttempt.ts"
 
 /** Every candidate failed, or one failed in a way that no other can mend. @category errors @since 0.1.0 */
@@ -41,8 +41,8 @@ export interface FailoverRequest {
 export interface OpenedStream {
   /** Who began it. Who ended it is the log's `current`: another, where one had to go on. */
   readonly candidate: Candidate
-  /** From the first event on. Its failure or success has been told to the breaker when it ends. */
-  readonly events: Stream.Stream<Batch, ProviderError>
+  /** Pulled from the first event on. Its failure or success has been told to the breaker when it ends. */
+  readonly batches: Batches
 }
 
 /** @category services @since 0.1.0 */
@@ -67,7 +67,7 @@ export class Failover extends Context.Service<
           log: request.log,
           askNext: askNext(request, candidate, StreamAttempt.open(scope, true))
         })
-        return { candidate, events: Stream.fromPull(Effect.succeed(batches)) }
+        return { candidate, batches }
       })
       return Failover.of({
         send: (request) => Effect.map(route(request, askWhole), ({ answer, candidate }) => ({ candidate, events: answer })),

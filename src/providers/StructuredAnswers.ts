@@ -100,17 +100,17 @@ const make = (failover: Failover["Service"], schemas: JsonSchemas["Service"]): F
 
   const stream: Failover["Service"]["stream"] = (request) => {
     if (JsonMode.formatOf(request.request) === null) return failover.stream(request)
-    return Effect.map(failover.stream(request), (opened) => {
+    return Effect.flatMap(failover.stream(request), (opened) => {
       const format = formatFor(request.request, opened.candidate)
-      if (format === null) return opened
+      if (format === null) return Effect.succeed(opened)
       const noted = (inForm: boolean) => Effect.sync(() => noteForm(request.log, inForm))
-      const events = opened.events.pipe(
+      const events = Stream.fromPull(Effect.succeed(opened.batches)).pipe(
         JsonMode.checkStream(format, opened.candidate.provider, schemas),
         // A provider that failed has it written on its attempt already: that is not looked at here.
         Stream.tapError(() => noted(false)),
         Stream.concat(Stream.drain(Stream.fromEffect(noted(true))))
       )
-      return { ...opened, events }
+      return Effect.map(Stream.toPull(events), (batches) => ({ ...opened, batches }))
     })
   }
 

@@ -33,23 +33,26 @@ export const joined = <A, E, B, E2>(first: Watching<A, E>, then: Steps<A, E, B, 
 /** Steps that change nothing. @category constructors @since 0.1.0 */
 export const unchanged = <A, E>(): Steps<A, E, A, E> => ({ each: (pieces) => pieces, end: Effect.succeed(null), failed: Effect.fail })
 
+type PullOf<A, E> = Pull.Pull<Arr.NonEmptyReadonlyArray<A>, E>
+
+/** The stage on what a stream is pulled from. @category combinators @since 0.1.0 */
+export const pulled = <A, E, B, E2>(pull: PullOf<A, E>, steps: Steps<A, E, B, E2>): PullOf<B, E2> => {
+  let isOver = false
+  const last = (piece: B | null): PullOf<B, E2> => {
+    isOver = true
+    return piece === null ? Cause.done() : Effect.succeed([piece])
+  }
+  const step = Pull.matchEffect(pull, {
+    onSuccess: (pieces): PullOf<B, E2> => Effect.succeed(steps.each(pieces)),
+    onFailure: (cause): PullOf<B, E2> => {
+      const found = Cause.findError(cause)
+      return Result.isSuccess(found) ? Effect.flatMap(steps.failed(found.success), last) : Effect.failCause(found.failure)
+    },
+    onDone: () => Effect.flatMap(steps.end, last)
+  })
+  return Effect.suspend(() => (isOver ? Cause.done() : step))
+}
+
 /** @category combinators @since 0.1.0 */
 export const stage = <A, E, B, E2>(self: Stream.Stream<A, E>, steps: Steps<A, E, B, E2>): Stream.Stream<B, E2> =>
-  Stream.transformPull(self, (pull) =>
-    Effect.sync(() => {
-      let isOver = false
-      const last = (piece: B | null): Pull.Pull<Arr.NonEmptyReadonlyArray<B>, E2> => {
-        isOver = true
-        return piece === null ? Cause.done() : Effect.succeed([piece])
-      }
-      const step = Pull.matchEffect(pull, {
-        onSuccess: (pieces): Pull.Pull<Arr.NonEmptyReadonlyArray<B>, E2> => Effect.succeed(steps.each(pieces)),
-        onFailure: (cause): Pull.Pull<Arr.NonEmptyReadonlyArray<B>, E2> => {
-          const found = Cause.findError(cause)
-          return Result.isSuccess(found) ? Effect.flatMap(steps.failed(found.success), last) : Effect.failCause(found.failure)
-        },
-        onDone: () => Effect.flatMap(steps.end, last)
-      })
-      return Effect.suspend(() => (isOver ? Cause.done() : step))
-    })
-  )
+  Stream.transformPull(self, (pull) => Effect.sync(() => pulled(pull, steps)))

@@ -206,7 +206,7 @@ describe("a stream through failover", () => {
     return Effect.gen(function* () {
       const opened = yield* open()
       assert.strictEqual(opened.candidate.provider, "openrouter")
-      const events = (yield* Stream.runCollect(opened.events)).flat()
+      const events = (yield* Stream.runCollect(Stream.fromPull(Effect.succeed(opened.batches)))).flat()
       assert.deepStrictEqual(
         events.map((event) => event._tag),
         ["Text", "Finish"]
@@ -219,7 +219,7 @@ describe("a stream through failover", () => {
     const { calls, layer } = house({ openai: [fail(cut("openai"))] })
     return Effect.gen(function* () {
       const opened = yield* open()
-      yield* Stream.runDrain(opened.events)
+      yield* Stream.runDrain(Stream.fromPull(Effect.succeed(opened.batches)))
       assert.deepStrictEqual(calls, ["openai", "openrouter"])
     }).pipe(Effect.scoped, Effect.provide(layer))
   })
@@ -229,7 +229,7 @@ describe("a stream through failover", () => {
     return Effect.gen(function* () {
       const log = newLog()
       const opened = yield* open(log)
-      const error = yield* Effect.flip(Stream.runDrain(opened.events))
+      const error = yield* Effect.flip(Stream.runDrain(Stream.fromPull(Effect.succeed(opened.batches))))
       assert.strictEqual(error.provider, "openai")
       assert.deepStrictEqual(calls, ["openai"])
       assert.strictEqual(yield* failuresOf("openai"), 1)
@@ -242,7 +242,7 @@ describe("a stream through failover", () => {
     return Effect.gen(function* () {
       const scope = yield* Scope.make()
       const opened = yield* Effect.provideService(open(), Scope.Scope, scope)
-      yield* Stream.runDrain(Stream.take(opened.events, 1))
+      yield* Stream.runDrain(Stream.take(Stream.fromPull(Effect.succeed(opened.batches)), 1))
       yield* Scope.close(scope, Exit.void)
       assert.strictEqual(yield* failuresOf("openai"), 0)
     }).pipe(Effect.provide(layer))

@@ -46,7 +46,9 @@ const readAll = Effect.fnUntraced(function* (of: InferenceRequest, candidates: t
   const log = AttemptLog.make()
   const opened = yield* failover.stream({ request: of, candidates, maxTokens: () => null, log })
   const events: Array<InferenceEvent> = []
-  const error = yield* Stream.runForEach(opened.events, (batch) => Effect.sync(() => events.push(...batch))).pipe(
+  const error = yield* Stream.runForEach(Stream.fromPull(Effect.succeed(opened.batches)), (batch) =>
+    Effect.sync(() => events.push(...batch))
+  ).pipe(
     Effect.as(null),
     Effect.catch((failure: ProviderError) => Effect.succeed(failure))
   )

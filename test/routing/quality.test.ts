@@ -193,7 +193,10 @@ describe("the form of answers", () => {
     const { layer } = scripted({ groq: [step] })
     return Effect.gen(function* () {
       const answers = yield* StructuredAnswers
-      if (of.stream) yield* Effect.ignore(Effect.flatMap(answers.stream(failover), ({ events }) => Stream.runDrain(events)))
+      if (of.stream)
+        yield* Effect.ignore(
+          Effect.flatMap(answers.stream(failover), ({ batches }) => Stream.runDrain(Stream.fromPull(Effect.succeed(batches))))
+        )
       else yield* Effect.ignore(answers.send(failover))
       return log.attempts.map(({ error, inForm }) => [error, inForm])
     }).pipe(

@@ -78,7 +78,7 @@ const read = (first: Answer, second: Answer) => {
     })
     let written = ""
     const seen: Array<InferenceEvent> = []
-    yield* Stream.runForEach(opened.events, (batch) =>
+    yield* Stream.runForEach(Stream.fromPull(Effect.succeed(opened.batches)), (batch) =>
       Effect.sync(() => {
         meter.feed(batch)
         seen.push(...batch)

@@ -1,0 +1,52 @@
+/**
+ * Answers to inference requests as responses. A server that can write head and body as they are says so: a response of the usual
+ * kind copies its headers several times, and a stream in it costs each read its part.
+ *
+ * @since 0.1.0
+ */
+import { type Array as Arr, Context, Effect, type Pull, Stream } from "effect"
+import { HttpServerResponse } from "effect/http"
+
+/** What a stream is written from: the bytes of one read after another. @category models @since 0.1.0 */
+export type Pieces = Pull.Pull<Arr.NonEmptyReadonlyArray<Uint8Array>>
+
+/** The record of headers may be added to. @category models @since 0.1.0 */
+export interface Responses {
+  readonly whole: (body: string, contentType: string, headers: Record<string, string>) => HttpServerResponse.HttpServerResponse
+  readonly streamed: (pieces: Pieces, contentType: string, headers: Record<string, string>) => HttpServerResponse.HttpServerResponse
+}
+
+/** How answers become responses; those that every server knows, where nobody says otherwise. @category references @since 0.1.0 */
+export const Responses = Context.Reference<Responses>("sluice/http/Responses", {
+  defaultValue: () => ({
+    whole: (body, contentType, headers) => HttpServerResponse.text(body, { contentType, headers }),
+    streamed: (pieces, contentType, headers) => HttpServerResponse.stream(Stream.fromPull(Effect.succeed(pieces)), { contentType, headers })
+  })
+})
+
+/** An answer that its server writes as it is: all headers, and the body. @category models @since 0.1.0 */
+export class Prepared {
+  readonly headers: Readonly<Record<string, string>>
+  readonly body: string | Pieces
+
+  constructor(headers: Readonly<Record<string, string>>, body: string | Pieces) {
+    this.headers = headers
+    this.body = body
+  }
+}
+
+/** The prepared answer that a response stands for; null for one of the usual kind. @category accessors @since 0.1.0 */
+export const preparedOf = ({ body }: HttpServerResponse.HttpServerResponse): Prepared | null =>
+  body._tag === "Raw" && body.body instanceof Prepared ? body.body : null
+
+/** Answers for a server that writes what {@link preparedOf} gives. @category constructors @since 0.1.0 */
+export const prepared: Responses = {
+  whole: (body, contentType, headers) => {
+    headers["content-type"] = contentType
+    return HttpServerResponse.raw(new Prepared(headers, body))
+  },
+  streamed: (pieces, contentType, headers) => {
+    headers["content-type"] = contentType
+    return HttpServerResponse.raw(new Prepared(headers, pieces))
+  }
+}
