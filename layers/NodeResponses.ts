@@ -26,12 +26,15 @@ const drained = (response: ServerResponse): Effect.Effect<void> =>
 
 /** Writes piece after piece, as fast as they are taken. A stream that breaks leaves a response that was not ended. */
 const writePieces = (response: ServerResponse, pieces: Pieces): Effect.Effect<void> => {
-  const write = (read: Arr.NonEmptyReadonlyArray<Uint8Array>): Effect.Effect<void> => {
-    const takesMore = response.write(read.length === 1 ? read[0] : Buffer.concat(read))
-    return takesMore || response.destroyed ? next : Effect.andThen(drained(response), next)
-  }
-  const next: Effect.Effect<void> = Effect.matchCauseEffect(pieces, {
-    onSuccess: write,
+  const write = (read: Arr.NonEmptyReadonlyArray<Uint8Array>): boolean => response.write(read.length === 1 ? read[0] : Buffer.concat(read))
+  const isFull = (): boolean => response.writableNeedDrain && !response.destroyed
+  const goOn: Effect.Effect<void> = Effect.suspend(() => (isFull() ? Effect.andThen(drained(response), flowing) : next))
+  const flowing: Effect.Effect<void> = Effect.andThen(pieces.flow(write), goOn)
+  const next: Effect.Effect<void> = Effect.matchCauseEffect(pieces.pull, {
+    onSuccess: (read) => {
+      write(read)
+      return isFull() ? Effect.andThen(drained(response), flowing) : flowing
+    },
     onFailure: (cause) => {
       const found = Cause.findError(cause)
       if (Result.isFailure(found)) return Effect.failCause(found.failure)

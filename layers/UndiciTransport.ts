@@ -16,6 +16,7 @@ import {
   type TransportRequest,
   type TransportResponse
 } from "../src/providers/Transport.ts"
+import { type Source, type Take, toStream } from "../src/streams/Source.ts"
 
 /** Milliseconds: until the first byte of an answer's body, and between two reads of it. @category models @since 0.1.0 */
 export interface UndiciTransportOptions {
@@ -203,6 +204,8 @@ class StreamedExchange extends Exchange {
   private chunks: Array<Uint8Array> = []
   private bytes = 0
   private waiting: ((effect: Effect.Effect<Arr.NonEmptyReadonlyArray<Uint8Array>, TransportError | Cause.Done>) => void) | null = null
+  /** Who is handed what comes, and what is told when that is over. */
+  private flowing: { readonly take: Take<Uint8Array>; readonly resume: (over: Effect.Effect<void>) => void } | null = null
 
   constructor(silence: Silence, patience: number, onHead: Resume<TransportResponse>) {
     super(silence, patience)
@@ -210,12 +213,17 @@ class StreamedExchange extends Exchange {
   }
 
   protected head(status: number, incoming: Headers): void {
+    const source = { pull: this.pull, flow: this.flow }
     this.tellHead(
-      Effect.succeed({ status, headers: plain(incoming), finished: this.finished, body: Stream.fromPull(Effect.succeed(this.pull)) })
+      Effect.succeed({ status, headers: plain(incoming), finished: this.finished, body: Stream.suspend(() => toStream(source)), source })
     )
   }
 
   protected take(controller: Dispatcher.DispatchController, chunk: Buffer): void {
+    if (this.flowing !== null) {
+      this.hand(chunk)
+      return
+    }
     if (this.waiting !== null) {
       const resume = this.waiting
       this.waiting = null
@@ -227,7 +235,22 @@ class StreamedExchange extends Exchange {
     if (this.bytes > HIGH_WATER && !controller.paused) controller.pause()
   }
 
+  private hand(chunk: Buffer): void {
+    try {
+      if (this.flowing?.take([chunk]) !== true) this.stopFlow(Effect.void)
+    } catch (defect) {
+      this.stopFlow(Effect.die(defect))
+    }
+  }
+
+  private stopFlow(over: Effect.Effect<void>): void {
+    const resume = this.flowing?.resume
+    this.flowing = null
+    resume?.(over)
+  }
+
   protected over(): void {
+    this.stopFlow(Effect.void)
     const resume = this.waiting
     this.waiting = null
     if (resume !== null) resume(this.failure === null ? Cause.done() : Effect.fail(this.failure))
@@ -239,6 +262,16 @@ class StreamedExchange extends Exchange {
     this.onHead = null
     tell?.(effect)
   }
+
+  private readonly flow: Source<Uint8Array, TransportError>["flow"] = (take) =>
+    Effect.callback((resume) => {
+      // What has come before is pulled.
+      if (this.chunks.length > 0 || this.ended || this.failure !== null) return resume(Effect.void)
+      this.flowing = { take, resume }
+      return Effect.sync(() => {
+        this.flowing = null
+      })
+    })
 
   private readonly wait: Effect.Effect<Arr.NonEmptyReadonlyArray<Uint8Array>, TransportError | Cause.Done> = Effect.callback((resume) => {
     this.waiting = resume

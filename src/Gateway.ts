@@ -6,7 +6,7 @@
  *
  * @since 0.1.0
  */
-import { type Array as Arr, Clock, Context, Effect, Layer, type Pull, type Scope, Stream } from "effect"
+import { type Array as Arr, Clock, Context, Effect, Layer, type Scope, Stream } from "effect"
 import type { GuardrailBlocked, Guardrails } from "../schemas/Guardrail.ts"
 import type { InferenceEvent } from "../schemas/Inference.ts"
 import type { LedgerError } from "../schemas/LedgerEntry.ts"
@@ -36,7 +36,8 @@ import type { Batch } from "./providers/StreamAttempt.ts"
 import { StructuredAnswers } from "./providers/StructuredAnswers.ts"
 import { Balancer } from "./routing/Balancer.ts"
 import type { Routing } from "./routing/RouterDecision.ts"
-import { joined, pulled, type Steps, stage, unchanged, type Watching } from "./streams/Stage.ts"
+import * as Source from "./streams/Source.ts"
+import { joined, type Steps, stage, staged, unchanged, type Watching } from "./streams/Stage.ts"
 import { isTrouble, Outcomes } from "./usage/Outcomes.ts"
 import { RunningRequests } from "./usage/RunningRequests.ts"
 
@@ -71,15 +72,13 @@ export interface GatewayAnswer {
   readonly cache: CacheState
 }
 
-type Pulled<A, E> = Pull.Pull<Arr.NonEmptyReadonlyArray<A>, E>
-
 /** An answer that has begun. @category models @since 0.1.0 */
 export interface GatewayStream {
   readonly candidate: Candidate
   /** Ends after the settlement is durable; fails when the provider failed midway, after the refund is. */
   readonly events: Stream.Stream<Batch, ProviderError>
-  /** The same pulled through one more stage, which costs less than to add it to `events`. One of the two may be read, once. */
-  readonly through: <B>(steps: Steps<Batch, ProviderError, B, never>) => Effect.Effect<Pulled<B, never>, never, Scope.Scope>
+  /** The same through one more stage, which costs less than to add it to `events`. One of the two may be read, once. */
+  readonly through: <B>(steps: Steps<Batch, ProviderError, B, never>) => Effect.Effect<Source.Source<B, never>, never, Scope.Scope>
   /** What was used so far. */
   readonly usage: () => Usage
   readonly routing: Routing | null
@@ -213,6 +212,8 @@ const begun =
       )
     )
 
+const sourceOf = <A, E>(stream: Stream.Stream<A, E>) => Effect.flatMap(Effect.scope, (scope) => Source.fromStream(stream, scope))
+
 /** Ends a request that no provider answered: the caller's own mistake leaves nothing, a provider's fault a refund. */
 const refuse = (run: GatewayRun) => (error: AllProvidersFailed) => {
   run.outcome = error.last !== null && isCallersMistake(error.last) ? "rejected" : "refunded"
@@ -258,7 +259,7 @@ const stream = begun(
       const events = Stream.rechunk(Stream.fromArray(inPieces(found.answer.events)), 1)
       const shown = events.pipe(OutputGuard.stream(guard, run.flags))
       const about = replay(run, candidates, found.answer)
-      return { ...about, events: shown, through: (steps) => Stream.toPull(stage(shown, steps)), usage: () => run.meter.usage() }
+      return { ...about, events: shown, through: (steps) => sourceOf(stage(shown, steps)), usage: () => run.meter.usage() }
     }
     const { clamped, failover } = yield* hold(run, candidates)
     const kept: Array<InferenceEvent> = []
@@ -285,10 +286,9 @@ const stream = begun(
       end: Effect.suspend(finish),
       failed
     }
-    const shown = () =>
-      Stream.fromPull(Effect.succeed(pulled(opened.batches, joined(watching, unchanged())))).pipe(OutputGuard.stream(guard, run.flags))
+    const shown = () => Source.toStream(staged(opened.source, joined(watching, unchanged()))).pipe(OutputGuard.stream(guard, run.flags))
     const through = <B>(steps: Steps<Batch, ProviderError, B, never>) =>
-      guard === undefined ? Effect.succeed(pulled(opened.batches, joined(watching, steps))) : Stream.toPull(stage(shown(), steps))
+      guard === undefined ? Effect.succeed(staged(opened.source, joined(watching, steps))) : sourceOf(stage(shown(), steps))
     const about = { candidate: opened.candidate, routing: run.routing, cache: cacheState(found), flags: [...run.flags] }
     return {
       ...about,

@@ -96,9 +96,9 @@ const streamed = Effect.fnUntraced(function* (gateway: Gateway["Service"], respo
     return Effect.as(keeping.done({ contentType: EVENT_STREAM, headers: about, body: text }), last)
   })
   const failed = (error: ProviderError) => Effect.as(keeping.failed, utf8.encode(out.error(ApiError.fromProvider(error))))
-  const pieces = yield* opened.through({ each: Arr.map((batch) => write(out.encode(batch))), end, failed })
+  const body = yield* opened.through({ each: Arr.map((batch) => write(out.encode(batch))), end, failed })
   admission.count(() => (opened.cache === "hit" ? 0 : totalTokens(opened.usage())))
-  return responses.streamed(pieces, EVENT_STREAM, Object.assign(headers, about))
+  return responses.streamed(body, EVENT_STREAM, Object.assign(headers, about))
 })
 
 /** What a route does with requests: failures come in the protocol's shape. @category models @since 0.1.0 */

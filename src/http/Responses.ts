@@ -4,11 +4,12 @@
  *
  * @since 0.1.0
  */
-import { type Array as Arr, Context, Effect, type Pull, Stream } from "effect"
+import { Context } from "effect"
 import { HttpServerResponse } from "effect/http"
+import * as Source from "../streams/Source.ts"
 
-/** What a stream is written from: the bytes of one read after another. @category models @since 0.1.0 */
-export type Pieces = Pull.Pull<Arr.NonEmptyReadonlyArray<Uint8Array>>
+/** What a stream is written from. @category models @since 0.1.0 */
+export type Pieces = Source.Source<Uint8Array, never>
 
 /** The record of headers may be added to. @category models @since 0.1.0 */
 export interface Responses {
@@ -20,7 +21,7 @@ export interface Responses {
 export const Responses = Context.Reference<Responses>("sluice/http/Responses", {
   defaultValue: () => ({
     whole: (body, contentType, headers) => HttpServerResponse.text(body, { contentType, headers }),
-    streamed: (pieces, contentType, headers) => HttpServerResponse.stream(Stream.fromPull(Effect.succeed(pieces)), { contentType, headers })
+    streamed: (pieces, contentType, headers) => HttpServerResponse.stream(Source.toStream(pieces), { contentType, headers })
   })
 })
 

@@ -17,7 +17,7 @@ import type { ProviderAdapter, ProviderCall } from "./ProviderAdapter.ts"
 import { ProviderAdapters } from "./ProviderAdapters.ts"
 import { ProviderRegistry } from "./ProviderRegistry.ts"
 import * as Rescue from "./Rescue.ts"
-import type { Batches } from "./StreamAttempt.ts"
+import type { BatchSource } from "./StreamAttempt.ts"
 import * as StreamAttempt from "./StreamAttempt.ts"
 
 /** Every candidate failed, or one failed in a way that no other can mend. @category errors @since 0.1.0 */
@@ -41,8 +41,8 @@ export interface FailoverRequest {
 export interface OpenedStream {
   /** Who began it. Who ended it is the log's `current`: another, where one had to go on. */
   readonly candidate: Candidate
-  /** Pulled from the first event on. Its failure or success has been told to the breaker when it ends. */
-  readonly batches: Batches
+  /** From the first event on. Its failure or success has been told to the breaker when it ends. */
+  readonly source: BatchSource
 }
 
 /** @category services @since 0.1.0 */
@@ -62,12 +62,12 @@ export class Failover extends Context.Service<
       const stream = Effect.fnUntraced(function* (request: FailoverRequest) {
         const scope = yield* Effect.scope
         const { answer, candidate } = yield* route(request, StreamAttempt.open(scope, false))
-        const batches = Rescue.watch(answer, {
+        const source = Rescue.watch(answer, {
           request: request.request,
           log: request.log,
           askNext: askNext(request, candidate, StreamAttempt.open(scope, true))
         })
-        return { candidate, batches }
+        return { candidate, source }
       })
       return Failover.of({
         send: (request) => Effect.map(route(request, askWhole), ({ answer, candidate }) => ({ candidate, events: answer })),

@@ -3,10 +3,11 @@
  *
  * @since 0.1.0
  */
-import type { Array as Arr, Effect, Scope, Stream } from "effect"
+import type { Array as Arr, Effect, Scope } from "effect"
 import type { InferenceEvent, InferenceRequest } from "../../schemas/Inference.ts"
 import type { Model } from "../../schemas/Model.ts"
 import type { ProviderError } from "../../schemas/Provider.ts"
+import type { Source } from "../streams/Source.ts"
 import type { RegisteredProvider } from "./ProviderRegistry.ts"
 
 /** One attempt at one provider. @category models @since 0.1.0 */
@@ -23,7 +24,7 @@ export interface ProviderCall {
 }
 
 /** Events in batches: everything one read brought. @category models @since 0.1.0 */
-export type AnswerStream = Stream.Stream<Arr.NonEmptyReadonlyArray<InferenceEvent>, ProviderError>
+export type AnswerStream = Source<Arr.NonEmptyReadonlyArray<InferenceEvent>, ProviderError>
 
 /** What a provider's protocol must be able to do. @category models @since 0.1.0 */
 export interface ProviderAdapter {

@@ -10,7 +10,7 @@ import { Rest, SentText } from "../streams/SentText.ts"
 import { type AttemptLog, breakOff } from "./AttemptLog.ts"
 import { isContinuable, wholeUsage } from "./Continuation.ts"
 import { breakerOutcome, errorCode } from "./FailurePolicy.ts"
-import type { Batch, Batches, Begun } from "./StreamAttempt.ts"
+import type { Batch, Batches, BatchSource, Begun } from "./StreamAttempt.ts"
 
 /** @category models @since 0.1.0 */
 export interface RescueOptions {
@@ -46,7 +46,7 @@ const follow = ({ rest, sent }: Continues, request: InferenceRequest, batch: Bat
  * @category running
  * @since 0.1.0
  */
-export const watch = (first: Begun, options: RescueOptions): Batches => {
+export const watch = (first: Begun, options: RescueOptions): BatchSource => {
   const { log, request } = options
   const sent = new SentText(request.choices)
   let reading: Reading = { begun: first, continues: null }
@@ -100,10 +100,19 @@ export const watch = (first: Begun, options: RescueOptions): Batches => {
 
   const pull: Batches = Effect.suspend(() => {
     if (misfits && failure !== null) return handOver(failure)
-    if (!Arr.isReadonlyArrayNonEmpty(unread)) return Effect.matchEffect(reading.begun.batches, steps)
+    if (!Arr.isReadonlyArrayNonEmpty(unread)) return Effect.matchEffect(reading.begun.source.pull, steps)
     const head = unread
     unread = []
     return read(head)
   })
-  return pull
+  /** What goes on from another's text is looked at before it is passed on. */
+  const flow: BatchSource["flow"] = (take) =>
+    Effect.suspend(() => {
+      if (reading.continues !== null || Arr.isReadonlyArrayNonEmpty(unread)) return Effect.void
+      return reading.begun.source.flow((batches) => {
+        for (const batch of batches) sent.feed(batch)
+        return take(batches)
+      })
+    })
+  return { pull, flow }
 }

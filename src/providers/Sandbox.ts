@@ -11,6 +11,7 @@ import type { Part } from "../../schemas/Conversation.ts"
 import type { InferenceEvent, InferenceRequest } from "../../schemas/Inference.ts"
 import { ProviderError, ProviderStatus } from "../../schemas/Provider.ts"
 import { estimateTokens, none } from "../../schemas/Usage.ts"
+import * as Source from "../streams/Source.ts"
 import type { ProviderAdapter, ProviderCall } from "./ProviderAdapter.ts"
 import * as SandboxMedia from "./SandboxMedia.ts"
 
@@ -97,7 +98,10 @@ const answerMedia = (call: ProviderCall): Effect.Effect<ReadonlyArray<InferenceE
 /** @category constructors @since 0.1.0 */
 export const make = (): ProviderAdapter => ({
   send: (call) => (call.request.operation === "chat" ? Effect.map(answer(call), (batches) => batches.flat()) : answerMedia(call)),
-  stream: (call) => Effect.map(answer(call), (batches) => Stream.rechunk(Stream.fromArray(batches), 1)),
+  stream: (call) =>
+    Effect.flatMap(Effect.all([answer(call), Effect.scope]), ([batches, scope]) =>
+      Source.fromStream(Stream.rechunk(Stream.fromArray(batches), 1), scope)
+    ),
   unsupported: () => null,
   transformModelId: (_, canonicalId) => canonicalId,
   mapError: (provider, status, _, body) =>

@@ -3,9 +3,10 @@
  *
  * @since 0.1.0
  */
-import { Array as Arr, Channel, Clock, Effect, Exit, type Pull, Scope } from "effect"
+import { Array as Arr, Clock, Effect, Exit, type Pull, Scope } from "effect"
 import { type InferenceEvent, isContent } from "../../schemas/Inference.ts"
 import { ProviderAnswer, ProviderError } from "../../schemas/Provider.ts"
+import * as Source from "../streams/Source.ts"
 import type { AttemptSpan } from "./AttemptSpan.ts"
 import type { Permit } from "./Breakers.ts"
 import type { ProviderAdapter, ProviderCall } from "./ProviderAdapter.ts"
@@ -16,12 +17,15 @@ export type Batch = Arr.NonEmptyReadonlyArray<InferenceEvent>
 /** @category models @since 0.1.0 */
 export type Batches = Pull.Pull<Arr.NonEmptyReadonlyArray<Batch>, ProviderError>
 
+/** @category models @since 0.1.0 */
+export type BatchSource = Source.Source<Batch, ProviderError>
+
 /** A stream that has begun. @category models @since 0.1.0 */
 export interface Begun {
   /** What has come already, the first content last. */
   readonly head: Arr.NonEmptyReadonlyArray<Batch>
   /** What comes after it. */
-  readonly batches: Batches
+  readonly source: BatchSource
   /** What the circuit is told when the stream has ended; a caller who leaves before says nothing of the provider. */
   readonly permit: Permit
   readonly startedAt: number
@@ -82,16 +86,15 @@ export const open =
       const opens = (event: InferenceEvent) => isContent(event) || (isContinuation ? event._tag === "Finish" : excuses(event))
       const opened = Effect.gen(function* () {
         const startedAt = yield* Clock.currentTimeMillis
-        // Pulled by one who asks for nothing of the context: Stream.toPull would copy all of it for every batch.
-        const pulled = yield* Channel.toPullScoped((yield* adapter.stream(call)).channel, scope)
-        const batches = span === null ? pulled : seen(pulled, span)
-        const head = yield* readHead(call.provider.definition.slug, batches, opens)
+        const answer = yield* adapter.stream(call)
+        const source = span === null ? answer : Source.fromPull(seen(answer.pull, span))
+        const head = yield* readHead(call.provider.definition.slug, source.pull, opens)
         if (permit.probe)
           yield* Scope.addFinalizer(
             scope,
             Effect.suspend(() => permit.tell("ignored"))
           )
-        return { head, batches, permit, startedAt, close: Scope.close(scope, Exit.void) }
+        return { head, source, permit, startedAt, close: Scope.close(scope, Exit.void) }
       })
       const asked = span === null ? opened : Effect.tapError(opened, (error) => Effect.sync(() => span.fail(error)))
       return yield* asked.pipe(

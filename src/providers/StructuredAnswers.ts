@@ -13,6 +13,7 @@ import * as Json from "../../schemas/Json.ts"
 import type { Candidate } from "../../schemas/Model.ts"
 import * as JsonMode from "../streams/JsonMode.ts"
 import { JsonSchemas } from "../streams/JsonSchemas.ts"
+import * as Source from "../streams/Source.ts"
 import { type AttemptLog, noteForm } from "./AttemptLog.ts"
 import { AllProvidersFailed, Failover, type FailoverRequest } from "./Failover.ts"
 import { isStrict } from "./protocols/SchemaDialects.ts"
@@ -104,13 +105,13 @@ const make = (failover: Failover["Service"], schemas: JsonSchemas["Service"]): F
       const format = formatFor(request.request, opened.candidate)
       if (format === null) return Effect.succeed(opened)
       const noted = (inForm: boolean) => Effect.sync(() => noteForm(request.log, inForm))
-      const events = Stream.fromPull(Effect.succeed(opened.batches)).pipe(
+      const events = Source.toStream(opened.source).pipe(
         JsonMode.checkStream(format, opened.candidate.provider, schemas),
         // A provider that failed has it written on its attempt already: that is not looked at here.
         Stream.tapError(() => noted(false)),
         Stream.concat(Stream.drain(Stream.fromEffect(noted(true))))
       )
-      return Effect.map(Stream.toPull(events), (batches) => ({ ...opened, batches }))
+      return Effect.flatMap(Effect.scope, (scope) => Effect.map(Source.fromStream(events, scope), (source) => ({ ...opened, source })))
     })
   }
 

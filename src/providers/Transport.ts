@@ -5,6 +5,7 @@
  */
 import { Context, Effect, Schema, type Scope, Stream } from "effect"
 import { ProviderConnection, ProviderTimeout } from "../../schemas/Provider.ts"
+import type { Source } from "../streams/Source.ts"
 
 /** @category models @since 0.1.0 */
 export interface TransportRequest {
@@ -22,6 +23,8 @@ export interface TransportResponse {
   /** Names in lower case. */
   readonly headers: Readonly<Record<string, string>>
   readonly body: Stream.Stream<Uint8Array, TransportError>
+  /** The same with less between; one of the two is read. */
+  readonly source?: Source<Uint8Array, TransportError>
   /**
    * What was asked for has come, though the body has not ended: its end may come for a moment after the Scope has closed, so
    * that the connection can be used again.

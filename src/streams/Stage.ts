@@ -5,6 +5,7 @@
  * @since 0.1.0
  */
 import { type Array as Arr, Cause, Effect, Pull, Result, Stream } from "effect"
+import { fromPull, type Source } from "./Source.ts"
 
 /** @category models @since 0.1.0 */
 export interface Steps<A, E, B, E2> {
@@ -35,14 +36,14 @@ export const unchanged = <A, E>(): Steps<A, E, A, E> => ({ each: (pieces) => pie
 
 type PullOf<A, E> = Pull.Pull<Arr.NonEmptyReadonlyArray<A>, E>
 
-/** The stage on what a stream is pulled from. @category combinators @since 0.1.0 */
-export const pulled = <A, E, B, E2>(pull: PullOf<A, E>, steps: Steps<A, E, B, E2>): PullOf<B, E2> => {
+/** The stage on what a stream is read from. @category combinators @since 0.1.0 */
+export const staged = <A, E, B, E2>(source: Source<A, E>, steps: Steps<A, E, B, E2>): Source<B, E2> => {
   let isOver = false
   const last = (piece: B | null): PullOf<B, E2> => {
     isOver = true
     return piece === null ? Cause.done() : Effect.succeed([piece])
   }
-  const step = Pull.matchEffect(pull, {
+  const step = Pull.matchEffect(source.pull, {
     onSuccess: (pieces): PullOf<B, E2> => Effect.succeed(steps.each(pieces)),
     onFailure: (cause): PullOf<B, E2> => {
       const found = Cause.findError(cause)
@@ -50,9 +51,12 @@ export const pulled = <A, E, B, E2>(pull: PullOf<A, E>, steps: Steps<A, E, B, E2
     },
     onDone: () => Effect.flatMap(steps.end, last)
   })
-  return Effect.suspend(() => (isOver ? Cause.done() : step))
+  return {
+    pull: Effect.suspend(() => (isOver ? Cause.done() : step)),
+    flow: (take) => Effect.suspend(() => (isOver ? Effect.void : source.flow((pieces) => take(steps.each(pieces)))))
+  }
 }
 
 /** @category combinators @since 0.1.0 */
 export const stage = <A, E, B, E2>(self: Stream.Stream<A, E>, steps: Steps<A, E, B, E2>): Stream.Stream<B, E2> =>
-  Stream.transformPull(self, (pull) => Effect.sync(() => pulled(pull, steps)))
+  Stream.transformPull(self, (pull) => Effect.sync(() => staged(fromPull(pull), steps).pull))

@@ -6,6 +6,7 @@ import type { AttemptLog } from "../../src/providers/AttemptLog.ts"
 import { Breakers } from "../../src/providers/Breakers.ts"
 import { Failover } from "../../src/providers/Failover.ts"
 import { ProviderRegistry } from "../../src/providers/ProviderRegistry.ts"
+import * as Source from "../../src/streams/Source.ts"
 import { answer, candidate, cut, fail, model, request, reset, type Step, scripted, status, timeout } from "../support/scripted.ts"
 
 const key = { apiKey: Redacted.make("key") }
@@ -206,7 +207,7 @@ describe("a stream through failover", () => {
     return Effect.gen(function* () {
       const opened = yield* open()
       assert.strictEqual(opened.candidate.provider, "openrouter")
-      const events = (yield* Stream.runCollect(Stream.fromPull(Effect.succeed(opened.batches)))).flat()
+      const events = (yield* Stream.runCollect(Source.toStream(opened.source))).flat()
       assert.deepStrictEqual(
         events.map((event) => event._tag),
         ["Text", "Finish"]
@@ -219,7 +220,7 @@ describe("a stream through failover", () => {
     const { calls, layer } = house({ openai: [fail(cut("openai"))] })
     return Effect.gen(function* () {
       const opened = yield* open()
-      yield* Stream.runDrain(Stream.fromPull(Effect.succeed(opened.batches)))
+      yield* Stream.runDrain(Source.toStream(opened.source))
       assert.deepStrictEqual(calls, ["openai", "openrouter"])
     }).pipe(Effect.scoped, Effect.provide(layer))
   })
@@ -229,7 +230,7 @@ describe("a stream through failover", () => {
     return Effect.gen(function* () {
       const log = newLog()
       const opened = yield* open(log)
-      const error = yield* Effect.flip(Stream.runDrain(Stream.fromPull(Effect.succeed(opened.batches))))
+      const error = yield* Effect.flip(Stream.runDrain(Source.toStream(opened.source)))
       assert.strictEqual(error.provider, "openai")
       assert.deepStrictEqual(calls, ["openai"])
       assert.strictEqual(yield* failuresOf("openai"), 1)
@@ -242,7 +243,7 @@ describe("a stream through failover", () => {
     return Effect.gen(function* () {
       const scope = yield* Scope.make()
       const opened = yield* Effect.provideService(open(), Scope.Scope, scope)
-      yield* Stream.runDrain(Stream.take(Stream.fromPull(Effect.succeed(opened.batches)), 1))
+      yield* Stream.runDrain(Stream.take(Source.toStream(opened.source), 1))
       yield* Scope.close(scope, Exit.void)
       assert.strictEqual(yield* failuresOf("openai"), 0)
     }).pipe(Effect.provide(layer))

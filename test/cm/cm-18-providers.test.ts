@@ -9,6 +9,7 @@ import { ProviderRegistry } from "../../src/providers/ProviderRegistry.ts"
 import { ProviderTokens } from "../../src/providers/ProviderTokens.ts"
 import { definitions } from "../../src/providers/RegistryData.ts"
 import { fromSend, Transport, type TransportRequest } from "../../src/providers/Transport.ts"
+import * as Source from "../../src/streams/Source.ts"
 import { callOf, textOf } from "../support/calls.ts"
 
 const everything = new Map(
@@ -81,7 +82,7 @@ describe("the provider ecosystem", () => {
             const call = { ...callOf(slug, { messages: [{ role: "user", content: "hello" }], stream }), provider }
             const adapter = adapters.for(provider)
             const events = stream
-              ? (yield* Effect.scoped(Effect.flatMap(adapter.stream(call), Stream.runCollect))).flat()
+              ? (yield* Effect.scoped(Effect.flatMap(adapter.stream(call), (source) => Stream.runCollect(Source.toStream(source))))).flat()
               : yield* adapter.send(call)
             assert.strictEqual(textOf(events), "hello", slug)
             assert.isTrue(

@@ -12,6 +12,7 @@ import { Breakers } from "../../src/providers/Breakers.ts"
 import { canContinue, continueRequest, wholeUsage } from "../../src/providers/Continuation.ts"
 import { Failover } from "../../src/providers/Failover.ts"
 import { ProviderRegistry } from "../../src/providers/ProviderRegistry.ts"
+import * as Source from "../../src/streams/Source.ts"
 import { candidate, cut, finish, model, request, type Step, scripted, status, text, timeout } from "../support/scripted.ts"
 
 const slugs = ["groq", "together", "fireworks"]
@@ -46,9 +47,7 @@ const readAll = Effect.fnUntraced(function* (of: InferenceRequest, candidates: t
   const log = AttemptLog.make()
   const opened = yield* failover.stream({ request: of, candidates, maxTokens: () => null, log })
   const events: Array<InferenceEvent> = []
-  const error = yield* Stream.runForEach(Stream.fromPull(Effect.succeed(opened.batches)), (batch) =>
-    Effect.sync(() => events.push(...batch))
-  ).pipe(
+  const error = yield* Stream.runForEach(Source.toStream(opened.source), (batch) => Effect.sync(() => events.push(...batch))).pipe(
     Effect.as(null),
     Effect.catch((failure: ProviderError) => Effect.succeed(failure))
   )

@@ -16,6 +16,7 @@ import { ProviderRegistry } from "../../src/providers/ProviderRegistry.ts"
 import { StructuredAnswers } from "../../src/providers/StructuredAnswers.ts"
 import { arrives, livedQuality, QualitySignals, type Signals } from "../../src/routing/QualitySignals.ts"
 import { JsonSchemas } from "../../src/streams/JsonSchemas.ts"
+import * as Source from "../../src/streams/Source.ts"
 import { attempt, caller, outcomes, tell } from "../support/outcomes.ts"
 import { answer, candidate, model, request, type Step, scripted } from "../support/scripted.ts"
 
@@ -194,9 +195,7 @@ describe("the form of answers", () => {
     return Effect.gen(function* () {
       const answers = yield* StructuredAnswers
       if (of.stream)
-        yield* Effect.ignore(
-          Effect.flatMap(answers.stream(failover), ({ batches }) => Stream.runDrain(Stream.fromPull(Effect.succeed(batches))))
-        )
+        yield* Effect.ignore(Effect.flatMap(answers.stream(failover), ({ source }) => Stream.runDrain(Source.toStream(source))))
       else yield* Effect.ignore(answers.send(failover))
       return log.attempts.map(({ error, inForm }) => [error, inForm])
     }).pipe(

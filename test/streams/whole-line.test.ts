@@ -15,6 +15,7 @@ import { ProviderRegistry } from "../../src/providers/ProviderRegistry.ts"
 import * as OpenAiAdapter from "../../src/providers/protocols/OpenAiAdapter.ts"
 import { fromSend, type TransportRequest } from "../../src/providers/Transport.ts"
 import { Meter } from "../../src/streams/Meter.ts"
+import * as Source from "../../src/streams/Source.ts"
 import { candidate, model, request } from "../support/scripted.ts"
 
 const TEXT = "Grüße 🌍 an alle — und “Anführung”, 三个字, e\u0301."
@@ -78,7 +79,7 @@ const read = (first: Answer, second: Answer) => {
     })
     let written = ""
     const seen: Array<InferenceEvent> = []
-    yield* Stream.runForEach(Stream.fromPull(Effect.succeed(opened.batches)), (batch) =>
+    yield* Stream.runForEach(Source.toStream(opened.source), (batch) =>
       Effect.sync(() => {
         meter.feed(batch)
         seen.push(...batch)

@@ -10,6 +10,7 @@ import { toConversation } from "../../src/http/OpenAiChatConversation.ts"
 import type { ProviderAdapter, ProviderCall } from "../../src/providers/ProviderAdapter.ts"
 import { ProviderAdapters } from "../../src/providers/ProviderAdapters.ts"
 import type { Batch } from "../../src/providers/StreamAttempt.ts"
+import * as Source from "../../src/streams/Source.ts"
 
 export type Step =
   | { readonly _tag: "Answer"; readonly text: string }
@@ -49,6 +50,19 @@ export const scripted = (scripts: Readonly<Record<string, ReadonlyArray<Step>>>,
     requests.push(call)
     return left.get(slug)?.shift() ?? answer()
   }
+  const streamOf = (call: ProviderCall): Effect.Effect<Stream.Stream<Batch, ProviderError>, ProviderError> =>
+    Effect.suspend(() => {
+      const step = next(call)
+      if (step._tag === "Hang") return Effect.never
+      if (step._tag === "Fail") return Effect.fail(step.error)
+      if (step._tag === "Events") {
+        const batches = Stream.rechunk(Stream.fromArray(step.batches), 1)
+        return Effect.succeed(step.error === undefined ? batches : Stream.concat(batches, Stream.fail(step.error)))
+      }
+      const first: Batch = [text(step.text)]
+      const last: Batch = [finish("stop")]
+      return Effect.succeed(Stream.concat(Stream.succeed(first), step._tag === "Break" ? Stream.fail(step.error) : Stream.succeed(last)))
+    })
   const adapter: ProviderAdapter = {
     send: (call) =>
       Effect.suspend(() => {
@@ -57,20 +71,7 @@ export const scripted = (scripts: Readonly<Record<string, ReadonlyArray<Step>>>,
         if (step._tag === "Events") return step.error === undefined ? Effect.succeed(step.batches.flat()) : Effect.fail(step.error)
         return step._tag === "Answer" ? Effect.succeed([text(step.text), finish("stop")]) : Effect.fail(step.error)
       }),
-    stream: (call) =>
-      Effect.suspend(() => {
-        const step = next(call)
-        if (step._tag === "Hang") return Effect.never
-        if (step._tag === "Fail") return Effect.fail(step.error)
-        if (step._tag === "Events") {
-          const batches = Stream.rechunk(Stream.fromArray(step.batches), 1)
-          return Effect.succeed(step.error === undefined ? batches : Stream.concat(batches, Stream.fail(step.error)))
-        }
-        const first = Stream.succeed([text(step.text)] as const)
-        return Effect.succeed(
-          Stream.concat(first, step._tag === "Break" ? Stream.fail(step.error) : Stream.succeed([finish("stop")] as const))
-        )
-      }),
+    stream: (call) => Effect.flatMap(Effect.all([streamOf(call), Effect.scope]), ([stream, scope]) => Source.fromStream(stream, scope)),
     unsupported: (call) => unsupported[call.provider.definition.slug] ?? null,
     transformModelId: () => null,
     mapError: (provider, code) => status(provider, code)

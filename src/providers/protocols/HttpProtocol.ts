@@ -3,9 +3,10 @@
  *
  * @since 0.1.0
  */
-import { Array as Arr, Cause, Clock, Effect, type Pull, Redacted, Result, Stream } from "effect"
+import { Array as Arr, Cause, Clock, Effect, type Pull, Redacted, Result } from "effect"
 import type { InferenceEvent } from "../../../schemas/Inference.ts"
 import { ProviderAnswer, ProviderConnection, ProviderError } from "../../../schemas/Provider.ts"
+import * as Source from "../../streams/Source.ts"
 import type { AnswerStream, ProviderAdapter, ProviderCall } from "../ProviderAdapter.ts"
 import { type RegisteredProvider, urlOf } from "../ProviderRegistry.ts"
 import {
@@ -126,7 +127,10 @@ export const make = (transport: Transport["Service"], protocol: HttpProtocol): P
     const { slug } = call.provider.definition
     const request = yield* protocol.request(call)
     const response = yield* Effect.mapError(transport.send(withTrace(request, call.traceparent)), fromTransport(slug))
-    if (isSuccess(response.status)) return decodeStream(slug, response, () => protocol.decoder(call))
+    if (isSuccess(response.status)) {
+      const bytes = response.source ?? (yield* Source.fromStream(response.body, yield* Effect.scope))
+      return decodeStream(slug, bytes, protocol.decoder(call), response.finished)
+    }
     const failed = yield* Effect.orElseSucceed(readText(response, MAX_FAILURE), () => ({ text: "" }))
     return yield* refused(slug, response.status, response.headers, failed.text)
   })
@@ -153,45 +157,56 @@ const brokenMidway = (provider: string) => (error: TransportError) =>
 type Batches = Arr.NonEmptyReadonlyArray<Arr.NonEmptyReadonlyArray<InferenceEvent>>
 
 /** Events of a stream in batches, one for each read; the last pull says whether the answer was whole. */
-const decodeStream = (provider: string, response: TransportResponse, makeDecoder: () => AnswerDecoder): AnswerStream =>
-  Stream.transformPull(response.body, (pull) =>
-    Effect.sync(() => {
-      const decoder = makeDecoder()
-      let ended = false
-      let broken: ProviderAnswer | null = null
-      const give = (events: ReadonlyArray<InferenceEvent>): Pull.Pull<Batches, ProviderError> =>
-        Arr.isReadonlyArrayNonEmpty(events) ? Effect.succeed([events]) : next
-      const finish = (): Pull.Pull<Batches, ProviderError> => {
-        const { events, fault } = decoder.end()
-        broken = fault
-        ended = true
-        return give(events)
-      }
-      const take = (chunks: Arr.NonEmptyReadonlyArray<Uint8Array>): Pull.Pull<Batches, ProviderError> => {
-        const { events, fault } = decoder.push(chunks[0])
-        broken = fault
-        for (let i = 1; i < chunks.length && broken === null; i++) {
-          const more = decoder.push(chunks[i] ?? new Uint8Array())
-          events.push(...more.events)
-          broken = more.fault
-        }
-        return give(events)
-      }
-      const read = Effect.matchCauseEffect(pull, {
-        onSuccess: take,
-        onFailure: (cause): Pull.Pull<Batches, ProviderError> => {
-          const found = Cause.findError(cause)
-          if (Result.isFailure(found)) return Effect.failCause(found.failure)
-          return Cause.isDone(found.success) ? finish() : Effect.fail(brokenMidway(provider)(found.success))
-        }
+const decodeStream = (
+  provider: string,
+  bytes: Source.Source<Uint8Array, TransportError>,
+  decoder: AnswerDecoder,
+  finished: TransportResponse["finished"]
+): AnswerStream => {
+  let ended = false
+  let broken: ProviderAnswer | null = null
+  const give = (events: ReadonlyArray<InferenceEvent>): Pull.Pull<Batches, ProviderError> =>
+    Arr.isReadonlyArrayNonEmpty(events) ? Effect.succeed([events]) : pull
+  const finish = (): Pull.Pull<Batches, ProviderError> => {
+    const { events, fault } = decoder.end()
+    broken = fault
+    ended = true
+    return give(events)
+  }
+  const decode = (chunks: Arr.NonEmptyReadonlyArray<Uint8Array>): ReadonlyArray<InferenceEvent> => {
+    const { events, fault } = decoder.push(chunks[0])
+    broken = fault
+    for (let i = 1; i < chunks.length && broken === null; i++) {
+      const more = decoder.push(chunks[i] ?? new Uint8Array())
+      events.push(...more.events)
+      broken = more.fault
+    }
+    return events
+  }
+  const read = Effect.matchCauseEffect(bytes.pull, {
+    onSuccess: (chunks) => give(decode(chunks)),
+    onFailure: (cause): Pull.Pull<Batches, ProviderError> => {
+      const found = Cause.findError(cause)
+      if (Result.isFailure(found)) return Effect.failCause(found.failure)
+      return Cause.isDone(found.success) ? finish() : Effect.fail(brokenMidway(provider)(found.success))
+    }
+  })
+  const pull: Pull.Pull<Batches, ProviderError> = Effect.suspend(() => {
+    if (broken !== null) return Effect.fail(answerFault(provider, broken))
+    if (ended) return Cause.done()
+    if (!decoder.isDone) return read
+    finished?.()
+    return finish()
+  })
+  const isOver = (): boolean => broken !== null || ended || decoder.isDone
+  const flow: AnswerStream["flow"] = (take) =>
+    Effect.suspend(() => {
+      if (isOver()) return Effect.void
+      return bytes.flow((chunks) => {
+        const events = decode(chunks)
+        const goesOn = Arr.isReadonlyArrayNonEmpty(events) ? take([events]) : true
+        return goesOn && !isOver()
       })
-      const next: Pull.Pull<Batches, ProviderError> = Effect.suspend(() => {
-        if (broken !== null) return Effect.fail(answerFault(provider, broken))
-        if (ended) return Cause.done()
-        if (!decoder.isDone) return read
-        response.finished?.()
-        return finish()
-      })
-      return next
     })
-  )
+  return { pull, flow }
+}
