@@ -1,14 +1,12 @@
 /**
- * The one that speaks to the database for every account of this process: gathers settles, returns and wants into batches,
- * one in flight, each applied once.
+ * Speaks to the database for every account of this process: settles, returns and wants in batches, one in flight, each applied once.
  *
  * @since 0.1.0
  */
 import { Clock, Deferred, Effect, Fiber, Metric, Schedule, type Scope } from "effect"
 import { isDataError, messageOf } from "../database/Failures.ts"
 import * as Batch from "./Batch.ts"
-import type { CommitterOptions } from "./CommitterOptions.ts"
-import type { Journal } from "./Journal.ts"
+import type { CommitterOptions, CommitterParts } from "./CommitterOptions.ts"
 import { Keeper, type LedgerStanding } from "./Keeper.ts"
 import type { HoldAnswer, Lease, Waiter } from "./Lease.ts"
 import { Leases } from "./Leases.ts"
@@ -26,7 +24,6 @@ const COMMIT_TIMEOUT = 5_000
 const RETRY_PAUSE = 100
 const HEARTBEAT = 5_000
 const LEASE_TTL = 60_000
-const IDLE_RETURN = 2_000
 const SETTLE_WAIT = 1_000
 const MAX_REQUEST = 600_000
 /** The last batches take so long at most; while the database is away, so long after it went or the stop began. */
@@ -38,18 +35,9 @@ const WAITERS_MAX = 10_000
 const RECALL_PAUSE = 40
 const batches = Metric.counter("sluice_ledger_batches_total", { description: "Batches committed", incremental: true })
 
-interface Parts {
-  readonly options: CommitterOptions
-  readonly book: LedgerBook
-  readonly bookId: string
-  readonly journal: Journal | null
-  readonly clock: Clock.Clock
-  readonly node: string
-}
-
 /** The leases of this process, and the batches that keep them true. @category models @since 0.1.0 */
 export class Committer {
-  private readonly parts: Parts
+  private readonly parts: CommitterParts
   private readonly ttl: number
   private readonly stopwatch: Stopwatch.Stopwatch
   private node: string
@@ -68,11 +56,13 @@ export class Committer {
   private readonly journalFirst: boolean
   private readonly pace: Pace
   private readonly outage = new Outage()
+  private readonly isAlone: boolean
 
-  constructor(parts: Parts) {
+  constructor(parts: CommitterParts) {
     this.parts = parts
     this.node = parts.node
-    this.leases = new Leases(parts.options.idleReturnMs ?? IDLE_RETURN, parts.options.isAlone ?? false)
+    this.isAlone = parts.options.isAlone ?? false
+    this.leases = new Leases(this.isAlone, parts.options.idleReturnMs)
     this.keeper = new Keeper(parts.journal)
     this.pace = new Pace(parts.options.journalFirstMs ?? 0)
     this.journalFirst = (parts.options.journalFirstMs ?? 0) > 0
@@ -135,6 +125,17 @@ export class Committer {
     this.ask(lease, !this.journalFirst)
   }
 
+  /** Gives back what is free of an account's lease and waits for that: then all of its balance that nobody holds can be taken. */
+  giveBack(account: string): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      const lease = this.leases.find(account)
+      if (lease === undefined || lease.free <= 0n) return Effect.void
+      lease.recall = true
+      this.leases.touch(lease)
+      return Effect.asVoid(Effect.timeoutOption(this.pace.next, COMMIT_TIMEOUT))
+    })
+  }
+
   heldOf(account: string): bigint {
     return this.leases.find(account)?.held ?? 0n
   }
@@ -143,7 +144,6 @@ export class Committer {
   beyondCap(account: string, cap: bigint): bigint {
     return this.leases.find(account)?.beyondCap(cap, this.now()) ?? 0n
   }
-
   get standing(): LedgerStanding {
     return this.keeper.standing(this.queue.length + this.sending.length, this.inTime())
   }
@@ -152,7 +152,7 @@ export class Committer {
     return this.node
   }
 
-  /** Waits until a settlement is durable: in the database, or in the journal; null where it is so already. */
+  /** Waits until a settlement is durable, in the database or the journal; null where it is. */
   secure(settled: Batch.PendingSettle): Effect.Effect<void> | null {
     return settled.done === null ? null : Deferred.await(settled.done)
   }
@@ -170,7 +170,8 @@ export class Committer {
   /** Commits batch after batch, until it is closed and owes nothing, or the database is waited for no more. */
   readonly run: Effect.Effect<void> = Effect.whileLoop({
     while: () => !this.gaveUp && (this.closing === null || this.queue.length > 0 || this.leases.isDirty),
-    body: () => Effect.flatMap(this.pace.wait, () => this.turn()),
+    // The database of one who is alone has this thread while it commits: whoever has come already is let in first.
+    body: () => Effect.flatMap(this.isAlone ? Effect.andThen(this.pace.wait, Effect.yieldNow) : this.pace.wait, () => this.turn()),
     step: () => {}
   })
 
@@ -242,11 +243,12 @@ export class Committer {
   }
 
   private turn(): Effect.Effect<void> {
-    this.pace.turn()
+    const over = this.pace.turn()
     const batch = this.collect()
-    if (batch === null) return Effect.void
+    if (batch === null) return Effect.sync(over)
     this.sending = batch.settles
     return Effect.flatMap(this.send(batch), () => {
+      over()
       if (this.queue.length >= GATHERED) this.pace.now()
       else if (this.queue.length > 0 || this.leases.isDirty) this.journalFirst && this.closing === null ? this.pace.soon() : this.pace.now()
       // What another process was asked to give back takes a moment to come.
@@ -263,7 +265,7 @@ export class Committer {
     const due = this.sinceSent() >= (this.parts.options.heartbeatMs ?? HEARTBEAT)
     if (settles.length === 0 && returns.length === 0 && wants.length === 0 && !due) return null
     for (const [lease, amount] of returns) lease.returning += amount
-    return Batch.make(this.lastBatch + 1, settles, returns, wants, this.now(), this.parts.options.isAlone ?? false)
+    return Batch.make(this.lastBatch + 1, settles, returns, wants, this.now(), this.isAlone)
   }
 
   private send(batch: Batch.Batch): Effect.Effect<void> {
@@ -358,9 +360,7 @@ export class Committer {
     // Of a batch that was divided the other part is still under way.
     if (this.sending === batch.settles) this.sending = []
     else this.sending = this.sending.filter((settled) => !batch.settles.includes(settled))
-    for (const settled of batch.settles) this.leases.of(settled.row.account, now).pending -= settled.fromLease
-    for (const [lease, amount] of batch.returns) lease.returning -= amount
-    for (const total of totals) this.leases.of(total.account, now).take(total, now)
+    this.leases.take(batch, totals, now)
     const asked = new Set(batch.wants)
     for (const total of totals) {
       const lease = this.leases.of(total.account, now)

@@ -3,7 +3,9 @@
  *
  * @since 0.1.0
  */
-import type { Journals } from "./Journal.ts"
+import type { Clock } from "effect"
+import type { Journal, Journals } from "./Journal.ts"
+import type { LedgerBook } from "./LedgerBook.ts"
 import type { Incarnation } from "./Reclaim.ts"
 import type { Stopwatch } from "./Stopwatch.ts"
 
@@ -23,4 +25,16 @@ export interface CommitterOptions {
   readonly reclaimAfterMs?: number
   readonly settleWaitMs?: number
   readonly idleReturnMs?: number
+}
+
+/** What a committer works with. @category models @since 0.1.0 */
+export interface CommitterParts {
+  readonly options: CommitterOptions
+  readonly book: LedgerBook
+  /** Names the database. */
+  readonly bookId: string
+  readonly journal: Journal | null
+  readonly clock: Clock.Clock
+  /** This process in the book. */
+  readonly node: string
 }

@@ -3,7 +3,14 @@
  *
  * @since 0.1.0
  */
+import type { Batch } from "./Batch.ts"
 import { Lease } from "./Lease.ts"
+import type { LeaseTotals } from "./LedgerBook.ts"
+
+/** How long a lease may be idle before it is given back. */
+const IDLE = 2_000
+/** The same where nobody else could have it. */
+const IDLE_ALONE = 60_000
 
 /** What leases give back, and which of them want more. @category models @since 0.1.0 */
 export interface LeaseRequests {
@@ -19,7 +26,7 @@ export class Leases {
   private readonly isAlone: boolean
 
   /** Nobody has to see at once what a process leaves that is `isAlone` on its database. */
-  constructor(idleMs: number, isAlone: boolean) {
+  constructor(isAlone: boolean, idleMs = isAlone ? IDLE_ALONE : IDLE) {
     this.idleMs = idleMs
     this.isAlone = isAlone
   }
@@ -39,6 +46,13 @@ export class Leases {
     const fresh = new Lease(account, now)
     this.byAccount.set(account, fresh)
     return fresh
+  }
+
+  /** Takes what came of a batch: what the database has now, and how each account stands there. */
+  take({ returns, settles }: Batch, totals: ReadonlyArray<LeaseTotals>, now: number): void {
+    for (const { fromLease, row } of settles) this.of(row.account, now).pending -= fromLease
+    for (const [lease, amount] of returns) lease.returning -= amount
+    for (const total of totals) this.of(total.account, now).take(total, now)
   }
 
   touch(lease: Lease): void {

@@ -127,7 +127,11 @@ export class Ledger extends Context.Service<
         const flush = Effect.flatMap(Effect.serviceOption(sql.transactionService), (transaction) =>
           Option.isSome(transaction) ? Effect.void : committer.flush
         )
-        return Ledger.of({ ...make(yield* LedgerReads.make, committer, flush), ...holds(committer) })
+        const giveBack = (account: AccountId) =>
+          Effect.flatMap(Effect.serviceOption(sql.transactionService), (transaction) =>
+            Option.isSome(transaction) ? Effect.void : committer.giveBack(account)
+          )
+        return Ledger.of({ ...make(yield* LedgerReads.make, committer, flush, giveBack), ...holds(committer) })
       })
     )
 }
@@ -224,14 +228,18 @@ export const holds = (committer: Committer): Holds => {
 const make = (
   reads: Effect.Success<typeof LedgerReads.make>,
   committer: Committer,
-  flush: Effect.Effect<void>
+  flush: Effect.Effect<void>,
+  giveBack: (account: AccountId) => Effect.Effect<void>
 ): Omit<Ledger["Service"], keyof Holds> => {
   const inOrder = <A>(statement: Effect.Effect<A, unknown>): Effect.Effect<A, LedgerError> =>
     Effect.andThen(flush, Effect.mapError(statement, fromDatabase))
   return {
     open: (accountId) => Effect.asVoid(Effect.mapError(reads.open(accountId), fromDatabase)),
-    grant: (grant) => inOrder(reads.grant(grant.accountId, grant.kind, grant.allowance, grant.purchased, grant.reference)),
-    renew: (accountId, full, period) => Effect.asVoid(inOrder(reads.renew(accountId, full, period))),
+    grant: (grant) => {
+      const granted = inOrder(reads.grant(grant.accountId, grant.kind, grant.allowance, grant.purchased, grant.reference))
+      return grant.allowance < 0n || grant.purchased < 0n ? Effect.andThen(giveBack(grant.accountId), granted) : granted
+    },
+    renew: (accountId, full, period) => Effect.andThen(giveBack(accountId), Effect.asVoid(inOrder(reads.renew(accountId, full, period)))),
     trim: Effect.asVoid(inOrder(reads.trim)),
     balance: Effect.fnUntraced(function* (accountId) {
       const row = yield* inOrder(reads.balance(accountId))

@@ -97,9 +97,6 @@ DECLARE
   v_last bigint;
   v_state text;
   v_live bigint;
-  v_want record;
-  v_avail numeric;
-  v_grant numeric;
   v_now timestamptz := clock_timestamp();
   v_today timestamp := date_trunc('day', clock_timestamp() AT TIME ZONE 'UTC');
   v_ids text[] := ${values("p_accounts")};
@@ -125,25 +122,24 @@ BEGIN
     END IF;
     IF p_wants IS NOT NULL THEN
     SELECT count(*) INTO v_live FROM ledger_nodes WHERE state = 'live';
-    FOR v_want IN
-      SELECT x->>'account' AS account, (x->>'least')::numeric AS least, (x->>'most')::numeric AS most, (x->>'target')::numeric AS target
-      FROM jsonb_array_elements(p_wants) x ORDER BY 1
-    LOOP
-      SELECT allowance + purchased - leased INTO v_avail FROM accounts WHERE id = v_want.account;
-      IF v_avail IS NULL OR v_avail <= 0 OR v_avail < v_want.least THEN
-        UPDATE accounts SET recall_until = clock_timestamp() + interval '1 second' WHERE id = v_want.account;
-        CONTINUE;
-      END IF;
-      IF v_avail < 50 * v_want.most THEN
-        v_grant := least(v_avail, v_want.most);
-        v_direct := v_direct || jsonb_build_object(v_want.account, true);
-      ELSE
-        v_grant := least(v_avail, greatest(v_want.most, least(v_want.target, trunc(v_avail / (2 * greatest(v_live, 1))))));
-      END IF;
-      INSERT INTO leases (account, node, granted) VALUES (v_want.account, p_node, v_grant)
-        ON CONFLICT (account, node) DO UPDATE SET granted = leases.granted + excluded.granted;
-      UPDATE accounts SET leased = leased + v_grant WHERE id = v_want.account;
-    END LOOP;
+    WITH asked AS MATERIALIZED (
+      SELECT a.id AS account, w.least, w.most, w.target, a.allowance + a.purchased - a.leased AS avail
+      FROM (SELECT x->>'account' AS account, (x->>'least')::numeric AS least, (x->>'most')::numeric AS most, (x->>'target')::numeric AS target
+        FROM jsonb_array_elements(p_wants) x) w JOIN accounts a ON a.id = w.account
+    ), short AS (
+      UPDATE accounts a SET recall_until = clock_timestamp() + interval '1 second'
+      FROM asked w WHERE a.id = w.account AND (w.avail <= 0 OR w.avail < w.least)
+    ), given AS MATERIALIZED (
+      SELECT account, avail < 50 * most AS direct, CASE WHEN avail < 50 * most THEN least(avail, most)
+        ELSE least(avail, greatest(most, least(target, trunc(avail / (2 * greatest(v_live, 1)))))) END AS amount
+      FROM asked WHERE avail > 0 AND avail >= least
+    ), leased AS (
+      INSERT INTO leases (account, node, granted) SELECT account, p_node, amount FROM given ORDER BY account
+      ON CONFLICT (account, node) DO UPDATE SET granted = leases.granted + excluded.granted
+    ), applied AS (
+      UPDATE accounts a SET leased = a.leased + g.amount FROM given g WHERE a.id = g.account
+    )
+    SELECT coalesce(jsonb_object_agg(account, true) FILTER (WHERE direct), '{}') INTO v_direct FROM given;
     END IF;
   END IF;
   RETURN (

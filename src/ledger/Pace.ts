@@ -15,6 +15,7 @@ export class Pace {
   /** Ends so far: taken on, and written by the database, in that order. */
   private taken = 0
   private written = 0
+  private readonly afterNext: Array<() => void> = []
   private readonly waiting: Array<{ readonly upTo: number; readonly tell: () => void }> = []
 
   constructor(pauseMs: number) {
@@ -26,11 +27,21 @@ export class Pace {
     return this.due.await
   }
 
-  /** Turns to the next batch; whatever is asked for from now on is for another. */
-  turn(): void {
+  /** Turns to the next batch; whatever is asked for from now on is for another. What it gives is to be called when that batch is over. */
+  turn(): () => void {
     this.urgent = false
     this.due.closeUnsafe()
+    const told = this.afterNext.splice(0)
+    return () => {
+      for (const tell of told) tell()
+    }
   }
+
+  /** Asks for a batch now, and waits until it is over. */
+  readonly next: Effect.Effect<void> = Effect.callback((resume) => {
+    this.afterNext.push(() => resume(Effect.void))
+    this.now()
+  })
 
   /** Somebody waits. */
   now(): void {
