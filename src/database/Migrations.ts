@@ -14,7 +14,7 @@ import { createHealth } from "../health/HealthSchema.ts"
 import { createIdentity } from "../identity/IdentitySchema.ts"
 import { createPlans } from "../identity/PlanSchema.ts"
 import { createSignIn } from "../identity/SignInSchema.ts"
-import { createLedger, extendLedger } from "../ledger/LedgerSchema.ts"
+import { createLedger, extendLedger, renewLedger } from "../ledger/LedgerSchema.ts"
 import { createRequests } from "../usage/RequestLogSchema.ts"
 
 const steps = {
@@ -29,6 +29,7 @@ const steps = {
   "0020_health": createHealth,
   "0027_hub": createHub,
   "0030_sla": createSla,
+  "0031_ledger": renewLedger,
   "0008_sign_in": createSignIn
 }
 

@@ -38,21 +38,18 @@ export interface BatchPayload {
   readonly wants: ReadonlyArray<WantRow>
 }
 
-const Amount = Schema.BigIntFromString
-
-const LeaseTotals = Schema.Struct({
-  account: Schema.String,
-  lease: Amount,
-  elsewhere: Amount,
-  unleased: Amount,
-  direct: Schema.Boolean,
-  recall: Schema.Boolean,
-  /** Charged in the present UTC day, as the database knows it, and how many milliseconds that day still has. */
-  spent: Amount,
-  dayLeft: Schema.Number
-})
 /** A node's absolute standing with one account. @category models @since 0.1.0 */
-export type LeaseTotals = typeof LeaseTotals.Type
+export interface LeaseTotals {
+  readonly account: string
+  readonly lease: bigint
+  readonly elsewhere: bigint
+  readonly unleased: bigint
+  readonly direct: boolean
+  readonly recall: boolean
+  /** Charged in the present UTC day, as the database knows it, and how many milliseconds that day still has. */
+  readonly spent: bigint
+  readonly dayLeft: number
+}
 
 /** A process as it stands in the book. @category models @since 0.1.0 */
 export interface NodeRow {
@@ -93,7 +90,7 @@ const columnsOf = (rows: ReadonlyArray<SettleRow>): ReadonlyArray<string | null>
 const given = (first: number) =>
   `CASE WHEN $${first}::text IS NULL THEN NULL ELSE ARRAY[${names.map((_, at) => `$${first + at}::text`).join(", ")}] END`
 
-const commit = `SELECT ledger_commit($1::text::bigint, $2::text::bigint, $3::text, ${given(4)}, $14::text::jsonb, $15::text::jsonb)::text AS totals`
+const commit = `SELECT ledger_commit($1::text::bigint, $2::text::bigint, $3::text, ${given(4)}, $14::text::jsonb, $15::text::jsonb) AS totals`
 const takeOver = `SELECT ledger_take_over($1::text::bigint, ${given(2)})`
 
 const accountsOf = ({ returns, settles, wants }: BatchPayload): string => {
@@ -106,13 +103,30 @@ const accountsOf = ({ returns, settles, wants }: BatchPayload): string => {
 
 const jsonOrNull = (rows: ReadonlyArray<object>): string | null => (rows.length === 0 ? null : JSON.stringify(rows))
 
-const CommitRow = Schema.Tuple([Schema.Struct({ totals: Schema.fromJsonString(Schema.Array(LeaseTotals)) })])
+const CommitRow = Schema.Tuple([Schema.Struct({ totals: Schema.String })])
 const IdRow = Schema.Tuple([Schema.Struct({ id: Schema.String })])
 const NodeRows = Schema.Array(Schema.Struct({ id: Schema.String, process: Schema.String }))
 
 const toId = (rows: Effect.Effect<ReadonlyArray<unknown>, unknown>) =>
   Effect.map(Effect.flatMap(rows, Schema.decodeUnknownEffect(IdRow)), ([row]) => row.id)
 const toNodes = (rows: Effect.Effect<ReadonlyArray<unknown>, unknown>) => Effect.flatMap(rows, Schema.decodeUnknownEffect(NodeRows))
+
+/** The columns that a commit answers; no account, no columns. */
+const toTotals = (text: string): ReadonlyArray<LeaseTotals> => {
+  const columns = text.split("\u001d").map((column) => column.split("\u001e"))
+  if (columns.length < 8) return []
+  const [accounts = [], lease = [], elsewhere = [], unleased = [], direct = [], recall = [], spent = [], [dayLeft] = []] = columns
+  return accounts.map((account, at) => ({
+    account,
+    lease: BigInt(lease[at] ?? ""),
+    elsewhere: BigInt(elsewhere[at] ?? ""),
+    unleased: BigInt(unleased[at] ?? ""),
+    direct: direct[at] === "true",
+    recall: recall[at] === "true",
+    spent: BigInt(spent[at] ?? ""),
+    dayLeft: Number(dayLeft)
+  }))
+}
 const decodeCommit = Schema.decodeUnknownEffect(CommitRow)
 
 /** @category constructors @since 0.1.0 */
@@ -134,7 +148,7 @@ export const make = Effect.map(
           ]),
           decodeCommit
         ),
-        ([row]) => row.totals
+        ([row]) => toTotals(row.totals)
       ),
     takeOver: (node, rows) => Effect.asVoid(sql.unsafe(takeOver, [node, ...columnsOf(rows)])),
     quarantine: (node, row, reason) =>

@@ -81,18 +81,26 @@ const tables = [
   "CREATE TRIGGER entries_kept BEFORE TRUNCATE ON entries FOR EACH STATEMENT EXECUTE FUNCTION entries_are_final()"
 ]
 
-/** Plans are made while the tables are young and kept: none of them may walk through a table, however few rows it has then. */
+/**
+ * Plans are made while the tables are young and kept: none of them may walk through a table, however few rows it has then. Of
+ * `leases` all of a node could be walked through, so that a join never knows the node before it knows the account.
+ */
 const byKey = "SET enable_seqscan = off SET plan_cache_mode = force_generic_plan"
 
+/** What a node's lease of an account has left, looked up for each account by itself. */
+const leaseOf = (account: string) => `LATERAL (SELECT granted - returned - settled AS rest FROM leases
+      WHERE leases.account = ${account} AND leases.node = p_node OFFSET 0) l`
+
 /**
- * `ledger_commit(node, batch, accounts, settles, returns, wants)`: fence, settle, return, grant; answers the node's absolute leases.
+ * `ledger_commit(node, batch, accounts, settles, returns, wants)`: fence, settle, return, grant; answers the node's absolute leases,
+ * as columns: account, lease, elsewhere, unleased, direct, recall, spent; and what is left of the day, in milliseconds.
  *
  * A batch that was applied already changes nothing and answers the same totals, so a commit whose outcome is unknown is
  * sent again as it was. Settles take from the node's lease first; what a request used beyond it comes from the part of the
  * balance that nobody leased, as far as that goes.
  */
 const commit = `CREATE OR REPLACE FUNCTION ledger_commit(p_node bigint, p_batch bigint, p_accounts text, p_settles text[], p_returns jsonb, p_wants jsonb)
-RETURNS jsonb LANGUAGE plpgsql ${byKey} AS $$
+RETURNS text LANGUAGE plpgsql ${byKey} AS $$
 DECLARE
   v_last bigint;
   v_state text;
@@ -114,10 +122,11 @@ BEGIN
   IF v_last < p_batch THEN
     IF p_settles IS NOT NULL THEN PERFORM ledger_settle(p_node, p_batch, p_settles); END IF;
     IF p_returns IS NOT NULL THEN WITH given AS (
-      SELECT l.account, least((x->>'amount')::numeric, l.granted - l.returned - l.settled) AS amount
-      FROM jsonb_array_elements(p_returns) x JOIN leases l ON l.account = x->>'account' AND l.node = p_node
+      SELECT x.account, p_node AS node, least(x.amount, l.rest) AS amount
+      FROM (SELECT y->>'account' AS account, (y->>'amount')::numeric AS amount FROM jsonb_array_elements(p_returns) y) x,
+        ${leaseOf("x.account")} OFFSET 0
     ), applied AS (
-      UPDATE leases l SET returned = l.returned + g.amount FROM given g WHERE l.account = g.account AND l.node = p_node RETURNING l.account
+      UPDATE leases l SET returned = l.returned + g.amount FROM given g WHERE l.account = g.account AND l.node = g.node RETURNING l.account
     ) UPDATE accounts a SET leased = a.leased - g.amount FROM given g WHERE a.id = g.account AND a.id IN (SELECT account FROM applied);
     END IF;
     IF p_wants IS NOT NULL THEN
@@ -143,23 +152,27 @@ BEGIN
     END IF;
   END IF;
   RETURN (
-    SELECT coalesce(jsonb_agg(jsonb_build_object(
-      'account', a.id,
-      'lease', coalesce(l.granted - l.returned - l.settled, 0)::text,
-      'elsewhere', (a.leased - coalesce(l.granted - l.returned - l.settled, 0))::text,
-      'unleased', (a.allowance + a.purchased - a.leased)::text,
-      'direct', coalesce((v_direct->>a.id)::boolean, false),
-      'recall', coalesce(a.recall_until > v_now, false),
-      'spent', CASE WHEN a.day = v_today::date THEN a.day_spent ELSE 0 END::text,
-      'dayLeft', ceil(extract(epoch FROM v_today + interval '1 day' - v_now AT TIME ZONE 'UTC') * 1000)
-    )), '[]'::jsonb)
-    FROM accounts a LEFT JOIN leases l ON l.account = a.id AND l.node = p_node WHERE a.id = ANY (v_ids)
+    SELECT concat_ws(chr(29), ${[
+      "a.id",
+      "coalesce(l.rest, 0)",
+      "a.leased - coalesce(l.rest, 0)",
+      "a.allowance + a.purchased - a.leased",
+      "coalesce((v_direct->>a.id)::boolean, false)",
+      "coalesce(a.recall_until > v_now, false)",
+      "CASE WHEN a.day = v_today::date THEN a.day_spent ELSE 0 END"
+    ]
+      .map((value) => `string_agg((${value})::text, chr(30))`)
+      .join(", ")}, ceil(extract(epoch FROM v_today + interval '1 day' - v_now AT TIME ZONE 'UTC') * 1000)::text)
+    FROM accounts a LEFT JOIN ${leaseOf("a.id")} ON true WHERE a.id = ANY (v_ids)
   );
 END $$`
 
 /** Ends, as the columns of `SettleRow`. */
 const ends = `unnest(${values("p[1]")}, ${values("p[2]")}, ${values("p[3]")}, v_costs, ${values("p[5]")}::numeric[], v_parts,
-  ${nullable("p[7]")}, ${nullable("p[8]")}, ${nullable("p[9]")}, ${nullable("p[10]")})`
+  ${nullable("p[7]")}, ${nullable("p[8]")}, ${nullable("p[9]")}, ${nullable("p[10]")})
+  AS t (account, kind, rid, cost, hold, from_lease, model, provider, price, usage)`
+
+const entryColumns = "account, kind, d_allowance, d_purchased, cost, hold, shortfall, rid, model, provider, price, usage, node, batch"
 
 /**
  * Ends of requests, whose accounts are locked: each request once, its lease first, then what nobody leased. Joins only what the
@@ -174,6 +187,7 @@ DECLARE
   v_parts numeric[] := ${values("p[6]")}::numeric[];
   v_accounts text[];
   v_sums numeric[];
+  v_nodes bigint[];
   v_plain boolean := false;
   v_allowance boolean;
   v_unknown text;
@@ -182,20 +196,23 @@ BEGIN
   IF v_costs = v_parts THEN
     SELECT array_agg(account), array_agg(cost) INTO v_accounts, v_sums FROM (
       SELECT account, sum(cost) AS cost FROM unnest(${values("p[1]")}, v_costs) AS t (account, cost) GROUP BY account) summed;
-    SELECT bool_and(coalesce(l.granted - l.returned - l.settled >= m.cost AND (a.allowance = 0 OR a.allowance >= m.cost), false)),
-      bool_or(a.allowance > 0) INTO v_plain, v_allowance
+    SELECT bool_and(coalesce(l.rest >= m.cost AND (a.allowance = 0 OR a.allowance >= m.cost), false)),
+      bool_or(a.allowance > 0), array_agg(p_node) INTO v_plain, v_allowance, v_nodes
     FROM unnest(v_accounts, v_sums) AS m (account, cost) LEFT JOIN accounts a ON a.id = m.account
-      LEFT JOIN leases l ON l.account = m.account AND l.node = p_node;
+      LEFT JOIN ${leaseOf("m.account")} ON true;
   END IF;
   IF v_plain THEN
     BEGIN
-      INSERT INTO entries (account, kind, d_allowance, d_purchased, cost, hold, shortfall, rid, model, provider, price, usage, node, batch)
-      SELECT t.account, kind, CASE WHEN a.allowance > 0 THEN -cost ELSE 0 END, CASE WHEN a.allowance > 0 THEN 0 ELSE -cost END, cost, hold, 0,
-        rid, model, provider, price, usage, p_node, p_batch
-      FROM ${ends} AS t (account, kind, rid, cost, hold, from_lease, model, provider, price, usage)
-        LEFT JOIN accounts a ON v_allowance AND a.id = t.account;
-      UPDATE leases l SET settled = l.settled + m.cost FROM unnest(v_accounts, v_sums) AS m (account, cost)
-        WHERE l.account = m.account AND l.node = p_node;
+      IF v_allowance THEN
+        INSERT INTO entries (${entryColumns})
+        SELECT t.account, kind, CASE WHEN a.allowance > 0 THEN -cost ELSE 0 END, CASE WHEN a.allowance > 0 THEN 0 ELSE -cost END, cost, hold, 0,
+          rid, model, provider, price, usage, p_node, p_batch FROM ${ends} JOIN accounts a ON a.id = t.account;
+      ELSE
+        INSERT INTO entries (${entryColumns})
+        SELECT account, kind, 0, -cost, cost, hold, 0, rid, model, provider, price, usage, p_node, p_batch FROM ${ends};
+      END IF;
+      UPDATE leases l SET settled = l.settled + m.cost FROM unnest(v_accounts, v_nodes, v_sums) AS m (account, node, cost)
+        WHERE l.account = m.account AND l.node = m.node;
       UPDATE accounts a SET allowance = CASE WHEN a.allowance > 0 THEN a.allowance - m.cost ELSE 0 END,
         purchased = CASE WHEN a.allowance > 0 THEN a.purchased ELSE a.purchased - m.cost END, leased = a.leased - m.cost, day = v_today,
         day_spent = CASE WHEN a.day = v_today THEN a.day_spent ELSE 0 END + m.cost
@@ -210,8 +227,7 @@ BEGIN
   IF FOUND THEN RAISE EXCEPTION 'ledger: no account %', v_unknown USING ERRCODE = 'foreign_key_violation'; END IF;
   WITH given AS MATERIALIZED (
     SELECT DISTINCT ON (rid) ord, account, kind, rid, cost, hold, from_lease, model, provider, price, usage
-    FROM ${ends} WITH ORDINALITY
-      AS t (account, kind, rid, cost, hold, from_lease, model, provider, price, usage, ord)
+    FROM (SELECT *, row_number() OVER () AS ord FROM ${ends}) t
     WHERE (SELECT e.id FROM entries e WHERE e.rid = t.rid) IS NULL
     ORDER BY rid, ord
   ), standing AS MATERIALIZED (
@@ -232,13 +248,14 @@ BEGIN
   ), paid AS MATERIALIZED (
     SELECT s.*, least(charge_sum, allowance) - least(charge_sum - charge, allowance) AS from_allowance FROM summed s
   ), written AS (
-    INSERT INTO entries (account, kind, d_allowance, d_purchased, cost, hold, shortfall, rid, model, provider, price, usage, node, batch)
+    INSERT INTO entries (${entryColumns})
     SELECT account, kind, -from_allowance, -(charge - from_allowance), cost, hold, cost - charge, rid, model, provider, price, usage, p_node, p_batch
     FROM paid ORDER BY ord
   ), moved AS MATERIALIZED (
-    SELECT account, sum(from_allowance) AS from_allowance, sum(charge) AS charge, sum(leased_part) AS leased_part FROM paid GROUP BY account
+    SELECT account, p_node AS node, sum(from_allowance) AS from_allowance, sum(charge) AS charge, sum(leased_part) AS leased_part
+    FROM paid GROUP BY account
   ), leases_moved AS (
-    UPDATE leases l SET settled = l.settled + m.leased_part FROM moved m WHERE l.account = m.account AND l.node = p_node AND m.leased_part > 0
+    UPDATE leases l SET settled = l.settled + m.leased_part FROM moved m WHERE l.account = m.account AND l.node = m.node AND m.leased_part > 0
   )
   UPDATE accounts a SET allowance = a.allowance - m.from_allowance, purchased = a.purchased - (m.charge - m.from_allowance),
     leased = a.leased - m.leased_part, day = v_today, day_spent = CASE WHEN a.day = v_today THEN a.day_spent ELSE 0 END + m.charge
@@ -246,6 +263,9 @@ BEGIN
 END $$`
 
 const takeOver = `CREATE OR REPLACE FUNCTION ledger_take_over(p_node bigint, p_settles text[]) RETURNS void LANGUAGE plpgsql ${byKey} AS $$
+DECLARE
+  v_accounts text[];
+  v_open numeric[];
 BEGIN
   UPDATE ledger_nodes SET state = 'dead' WHERE id = p_node;
   PERFORM 1 FROM accounts WHERE id IN (
@@ -253,11 +273,10 @@ BEGIN
       UNION SELECT unnest(${values("p_settles[1]")}))
     ORDER BY id FOR NO KEY UPDATE;
   IF p_settles IS NOT NULL THEN PERFORM ledger_settle(p_node, 0, p_settles); END IF;
-  WITH freed AS (
-    UPDATE leases l SET returned = l.returned + o.open
-    FROM (SELECT account, granted - returned - settled AS open FROM leases WHERE node = p_node) o
-    WHERE l.node = p_node AND l.account = o.account AND o.open > 0 RETURNING l.account, o.open
-  ) UPDATE accounts a SET leased = a.leased - f.open FROM freed f WHERE a.id = f.account;
+  SELECT array_agg(account), array_agg(granted - returned - settled) INTO v_accounts, v_open
+    FROM leases WHERE node = p_node AND granted - returned - settled > 0;
+  UPDATE leases SET returned = granted - settled WHERE node = p_node AND granted - returned - settled > 0;
+  UPDATE accounts a SET leased = a.leased - f.open FROM unnest(v_accounts, v_open) AS f (account, open) WHERE a.id = f.account;
 END $$`
 
 const grant = `CREATE OR REPLACE FUNCTION ledger_grant(p_account text, p_kind text, p_allowance numeric, p_purchased numeric, p_reference text) RETURNS bigint
@@ -349,4 +368,11 @@ export const extendLedger = Effect.gen(function* () {
     )`
   ]
   for (const statement of [...statements, ...functions]) yield* sql.unsafe(statement)
+})
+
+/** The functions as they are now, one of which answers in another form than it did. @category migrations @since 0.1.0 */
+export const renewLedger = Effect.gen(function* () {
+  const sql = yield* SqlClient.SqlClient
+  yield* sql.unsafe("DROP FUNCTION ledger_commit(bigint, bigint, text, text[], jsonb, jsonb)")
+  for (const statement of functions) yield* sql.unsafe(statement)
 })
