@@ -15,7 +15,7 @@ import { createIdentity } from "../identity/IdentitySchema.ts"
 import { createPlans } from "../identity/PlanSchema.ts"
 import { createSignIn } from "../identity/SignInSchema.ts"
 import { createLedger, extendLedger, renewLedger } from "../ledger/LedgerSchema.ts"
-import { createRequests } from "../usage/RequestLogSchema.ts"
+import { createRequests, renewRequests } from "../usage/RequestLogSchema.ts"
 
 const steps = {
   "0001_ledger": createLedger,
@@ -30,6 +30,7 @@ const steps = {
   "0027_hub": createHub,
   "0030_sla": createSla,
   "0031_ledger": renewLedger,
+  "0032_requests": renewRequests,
   "0008_sign_in": createSignIn
 }
 

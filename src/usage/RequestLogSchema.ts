@@ -116,14 +116,18 @@ const statements = [
     first_chunk jsonb NOT NULL,
     PRIMARY KEY (account, hour, key_id, model, provider)
   ) WITH (fillfactor = 70)`,
-  "CREATE INDEX usage_hours_hour ON usage_hours (hour)",
-  `CREATE FUNCTION histogram_add(a jsonb, b jsonb) RETURNS jsonb LANGUAGE sql IMMUTABLE AS $$
-    SELECT coalesce(jsonb_object_agg(key, n), '{}') FROM (
-      SELECT key, sum(value::bigint) AS n FROM (SELECT * FROM jsonb_each_text(a) UNION ALL SELECT * FROM jsonb_each_text(b)) both_of
-      GROUP BY key) summed
-  $$`,
-  // Requests that are all new, and what they add to their hours; false, and nothing written, where one of them is not.
-  `CREATE FUNCTION requests_write(p text[], p_hours jsonb) RETURNS boolean LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan AS $$
+  "CREATE INDEX usage_hours_hour ON usage_hours (hour)"
+]
+
+/** Of each bucket what both have; what is added has few. */
+const histogramAdd = `CREATE OR REPLACE FUNCTION histogram_add(a jsonb, b jsonb) RETURNS jsonb LANGUAGE sql IMMUTABLE AS $$
+    SELECT CASE WHEN b = '{}' THEN a ELSE a || (
+      SELECT jsonb_object_agg(key, value::bigint + coalesce((a->>key)::bigint, 0)) FROM jsonb_each_text(b)) END
+  $$`
+
+/** Requests that are all new, and what they add to their hours; false, and nothing written, where one of them is not. */
+const write = `CREATE OR REPLACE FUNCTION requests_write(p text[], p_hours jsonb) RETURNS boolean
+  LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan AS $$
   BEGIN
     INSERT INTO requests (${columns.join(", ")})
       SELECT * FROM unnest(${columns.map((column, at) => valuesOf(column, `p[${at + 1}]`)).join(", ")});
@@ -136,10 +140,17 @@ const statements = [
   EXCEPTION WHEN unique_violation THEN
     RETURN false;
   END $$`
-]
+
+const functions = [histogramAdd, write]
 
 /** @category migrations @since 0.1.0 */
 export const createRequests = Effect.gen(function* () {
   const sql = yield* SqlClient.SqlClient
-  for (const statement of statements) yield* sql.unsafe(statement)
+  for (const statement of [...statements, ...functions]) yield* sql.unsafe(statement)
+})
+
+/** The functions as they are now. @category migrations @since 0.1.0 */
+export const renewRequests = Effect.gen(function* () {
+  const sql = yield* SqlClient.SqlClient
+  for (const statement of functions) yield* sql.unsafe(statement)
 })
