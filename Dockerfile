@@ -29,4 +29,4 @@ EXPOSE 8080
 # Ready, and not only alive: a server that waits for its database serves nobody yet.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=30s --retries=3 \
   CMD ["node", "-e", "fetch(`http://127.0.0.1:${process.env.PORT}/health/ready`).then(({ ok }) => process.exit(ok ? 0 : 1), () => process.exit(1))"]
-CMD ["node", "/app/dist/sluice.js", "serve"]
+CMD ["node", "--max-semi-space-size=16", "/app/dist/sluice.js", "serve"]

@@ -13,6 +13,9 @@ import type { LoadFigures, LoadOptions } from "./LoadClient.ts"
 const here = dirname(fileURLToPath(import.meta.url))
 const root = dirname(here)
 
+/** As `npm start` has it: what is young is collected before it takes more than the streams that are open. */
+export const YOUNG = "--max-semi-space-size=16"
+
 export const ADMIN_KEY = "admin-key-of-the-bench"
 
 export interface Part {
@@ -135,6 +138,8 @@ export const startBare = async (provider: string): Promise<Contestant> => {
 export interface GatewayOptions {
   readonly name?: string
   readonly tenants?: number
+  /** The tenants have what a new account is given, and no more. */
+  readonly poor?: boolean
   readonly env?: Readonly<Record<string, string>>
   /** Kept when the gateway stops: it may be started on it again. */
   readonly dataDir?: string
@@ -157,23 +162,23 @@ const call = async (port: number, method: string, path: string, body: unknown): 
 const limits = ["rpm", "tokens_per_minute", "tokens_per_day", "tokens_per_month", "requests_per_day", "concurrency", "burst"]
 const raised = { ...Object.fromEntries(limits.map((name) => [name, 1_000_000_000])), daily_usd: "none" }
 
-/** A customer with money and raised limits; his key. */
-const newTenant = async (port: number, index: number): Promise<string> => {
+/** A customer with raised limits, and with money where he is not poor; his key. */
+const newTenant = async (port: number, index: number, poor: boolean): Promise<string> => {
   const made = await call(port, "POST", "/admin/users", { email: `tenant-${index}@bench.example`, plan: "enterprise" })
   const id = Object(made["user"])["id"]
   await call(port, "PUT", `/admin/users/${id}/limits`, raised)
-  await call(port, "POST", `/admin/users/${id}/credits`, { amount_usd: "100000.00", reference: `bench-${index}` })
+  if (!poor) await call(port, "POST", `/admin/users/${id}/credits`, { amount_usd: "100000.00", reference: `bench-${index}` })
   return String(made["api_key"])
 }
 
 /** So many of them, some at a time; the headers that each sends. */
-const newTenants = async (port: number, count: number): Promise<ReadonlyArray<Readonly<Record<string, string>>>> => {
+const newTenants = async (port: number, count: number, poor: boolean): Promise<ReadonlyArray<Readonly<Record<string, string>>>> => {
   const headers: Array<Readonly<Record<string, string>>> = []
   let next = 0
   const register = async (): Promise<void> => {
     while (next < count) {
       const index = next++
-      headers[index] = { ...JSON_BODY, authorization: `Bearer ${await newTenant(port, index)}` }
+      headers[index] = { ...JSON_BODY, authorization: `Bearer ${await newTenant(port, index, poor)}` }
     }
   }
   await Promise.all(Array.from({ length: Math.min(16, count) }, register))
@@ -194,13 +199,13 @@ export const startGateway = async (provider: string, options: GatewayOptions = {
     CATALOG_SYNC_INTERVAL_MS: "0",
     ...options.env
   }
-  const command = [process.execPath, ...(options.nodeFlags ?? []), join(root, "dist", "sluice.js"), "serve"]
+  const command = [process.execPath, YOUNG, ...(options.nodeFlags ?? []), join(root, "dist", "sluice.js"), "serve"]
   const part = launch([...pinned(options.cores === undefined ? serverCores : options.cores), ...command], env, "ignore")
   const port = Number((await firstLine(part, /listens on http:\/\/[\d.]+:(\d+)/))[1])
   return {
     name: options.name ?? "sluice",
     port,
-    headers: await newTenants(port, options.tenants ?? 1),
+    headers: await newTenants(port, options.tenants ?? 1, options.poor ?? false),
     pid: part.pid,
     stop: async () => {
       await part.stop()

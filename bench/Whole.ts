@@ -99,7 +99,8 @@ const writeModels = (path: string, count: number): void => {
 const grown = async (provider: string, directory: string, count: number) => {
   const path = join(directory, `${count}.yaml`)
   writeModels(path, count)
-  const contestant = await startGateway(provider, { tenants: count, env: { SLUICE_CONFIG: path } })
+  // What every new account has will do for a few requests each.
+  const contestant = await startGateway(provider, { tenants: count, poor: count > 100, env: { SLUICE_CONFIG: path } })
   const bodies = Array.from({ length: count }, (_, index) => body({ model: modelName(index) }))
   return { contestant, load: { load: { bodies, connections: 64 } } }
 }
@@ -148,7 +149,7 @@ const workers = async (pace: Pace): Promise<WholeFigure> => {
 
 /** All of them, one after another. */
 export const measureWhole = async (provider: string, client: Client, pace: Pace, quick: boolean): Promise<ReadonlyArray<WholeFigure>> => [
-  ...(await coldStart(provider, quick ? 1 : 5)),
+  ...(await coldStart(provider, quick ? 1 : 3)),
   await idleStreams(provider, quick ? 500 : 2_000),
   await growth(provider, client, pace, quick ? 100 : 10_000),
   await service(provider, client, pace),

@@ -132,7 +132,7 @@ const main = async (): Promise<void> => {
   const rows = await runLoads(
     client,
     scenarios.filter(({ name }) => isWanted(name)),
-    { pace, sideRounds: isQuick ? 1 : 3, mostTenants: isQuick ? 100 : 500, other: otherGateway(values.against, values.key), profile, say }
+    { pace, sideRounds: isQuick ? 1 : 2, mostTenants: isQuick ? 100 : 500, other: otherGateway(values.against, values.key), profile, say }
   )
   const whole = isWanted("whole") ? await measureWholeServer(client) : []
   await client.stop()

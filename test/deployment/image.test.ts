@@ -93,7 +93,7 @@ describe("the image", () => {
     assert.include(read("src/http/Api.ts"), '"/health/ready"')
     assert.include(all(image, "HEALTHCHECK")[0] ?? "", "/health/ready")
     // What is run as a list gets signals itself.
-    assert.deepStrictEqual(command(all(image, "CMD")[0] ?? ""), ["node", "/app/dist/sluice.js", "serve"])
+    assert.deepStrictEqual(command(all(image, "CMD")[0] ?? ""), ["node", "--max-semi-space-size=16", "/app/dist/sluice.js", "serve"])
   })
 
   it("serves with the files that it has and nothing beside them, and its health check tells ready from away", async () => {
@@ -113,8 +113,12 @@ describe("the image", () => {
     const [, ...check] = command(all(image, "HEALTHCHECK")[0] ?? "")
     const healthy = () => spawnSync(process.execPath, check, { env }).status
     assert.strictEqual(healthy(), 1)
-    const [, , ...words] = command(all(image, "CMD")[0] ?? "")
-    const child = spawn(process.execPath, [join(app, "dist/sluice.js"), ...words], { cwd: app, env, stdio: ["ignore", "pipe", "pipe"] })
+    const [, flag = "", , ...words] = command(all(image, "CMD")[0] ?? "")
+    const child = spawn(process.execPath, [flag, join(app, "dist/sluice.js"), ...words], {
+      cwd: app,
+      env,
+      stdio: ["ignore", "pipe", "pipe"]
+    })
     let output = ""
     for (const stream of [child.stdout, child.stderr]) stream.on("data", (chunk: Buffer) => (output += chunk.toString()))
     const exited = new Promise<number | null>((resolve) => child.once("exit", resolve))
