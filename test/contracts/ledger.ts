@@ -166,6 +166,21 @@ export const ledgerContract = (name: string, database: Database) =>
         )
       }))
 
+    test("what an operator takes may be on lease here: it is given back first, and what a request holds is not", () =>
+      Effect.gen(function* () {
+        const id = yield* account("1")
+        const ledger = yield* Ledger
+        yield* settle(yield* hold(id, "0.3"), "0.25")
+        const running = yield* hold(id, "0.1")
+        const take = (amount: string) =>
+          ledger.grant({ accountId: id, kind: "adjust", allowance: Money.zero, purchased: Money.usd(`-${amount}`), reference: amount })
+        assert.isTrue(Exit.isFailure(yield* Effect.exit(take("0.7"))), "0.1 of the 0.75 is held")
+        yield* take("0.65")
+        assert.strictEqual((yield* balance(id)).available, Money.zero)
+        yield* settle(running, "0.1")
+        assert.strictEqual((yield* balance(id)).purchased, Money.zero)
+      }))
+
     test("the same reference is granted once, and nothing is taken below zero", () =>
       Effect.gen(function* () {
         const id = yield* account("1")

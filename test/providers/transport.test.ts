@@ -4,7 +4,7 @@
 import { createServer, type ServerResponse } from "node:http"
 import type { AddressInfo } from "node:net"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Exit, Fiber, Scope, Stream } from "effect"
+import { Cause, Effect, Exit, Fiber, Scope, Stream } from "effect"
 import * as UndiciTransport from "../../layers/UndiciTransport.ts"
 import { Transport } from "../../src/providers/Transport.ts"
 
@@ -55,6 +55,54 @@ describe("the transport", () => {
       assert.strictEqual(answer.headers["x-one"], "1")
       const chunks = yield* Stream.runCollect(answer.body)
       assert.strictEqual(Buffer.concat(chunks).toString(), "abcd")
+    }))
+
+  test("hands on what comes until it is taken no more; what is left, and the end, is pulled", () =>
+    Effect.gen(function* () {
+      const { url } = yield* serverOf((response) => {
+        response.writeHead(200)
+        const say = (at: number): void => {
+          if (at === 5) response.end()
+          else response.write(String(at), () => setTimeout(() => say(at + 1), 20))
+        }
+        say(0)
+      })
+      const { source } = yield* send(url)
+      assert.isDefined(source)
+      let handed = ""
+      const take = (chunks: ReadonlyArray<Uint8Array>): boolean => {
+        handed += Buffer.concat(chunks).toString()
+        return handed.length < 3
+      }
+      let pulled = Buffer.concat(yield* source.pull).toString()
+      yield* source.flow(take)
+      assert.isAtLeast(handed.length, 3)
+      let ended = false
+      while (!ended) {
+        const read = yield* Effect.option(source.pull)
+        if (read._tag === "None") ended = true
+        else pulled += Buffer.concat(read.value).toString()
+      }
+      assert.strictEqual([...pulled, ...handed].sort().join(""), "01234")
+      yield* source.flow(() => assert.fail("nothing is left"))
+    }))
+
+  test("what breaks where it is handed on is a defect, and no fault of the provider", () =>
+    Effect.gen(function* () {
+      const { url } = yield* serverOf((response) => {
+        response.writeHead(200)
+        response.write("a")
+        setTimeout(() => response.write("b"), 50)
+      })
+      const { source } = yield* send(url)
+      assert.isDefined(source)
+      yield* source.pull
+      const exit = yield* Effect.exit(
+        source.flow(() => {
+          throw new Error("ours")
+        })
+      )
+      assert.isTrue(Exit.isFailure(exit) && Cause.hasDies(exit.cause), String(exit))
     }))
 
   /** Reads a first piece, says that it was all, and leaves; when the server saw the connection close, after so many milliseconds. */
