@@ -66,7 +66,7 @@ export class RequestLog extends Context.Service<
 }
 
 const QUEUE_MAX = 20_000
-const BATCH = 500
+const BATCH = 250
 const PAUSE = 500
 const PAUSE_AWAY = 2_000
 /** How long the last rows may take when the process ends. */
@@ -108,10 +108,14 @@ const makeQueue = Effect.fnUntraced(function* (book: RequestBook) {
   /** Writes what is queued, oldest first; fails when the database is away, and what is not written stays. */
   const drain = turn.withPermits(1)(
     Effect.gen(function* () {
-      while (queue.length > 0) {
-        const batch = queue.slice(0, BATCH)
+      // What comes meanwhile is left for the next time: many small groups would cost more than they are worth.
+      for (let left = queue.length; left > 0; ) {
+        const batch = queue.slice(0, Math.min(BATCH, left))
         yield* write(batch)
         queue.splice(0, batch.length)
+        left -= batch.length
+        // A database in this process has its thread while it writes: whoever came meanwhile is answered before the next.
+        yield* Effect.yieldNow
       }
     })
   )
