@@ -21,7 +21,7 @@ export const settingWords: Readonly<Record<string, string>> = {
   BREAKER_FAILURES: "Failures in a row that open a provider's circuit",
   BREAKER_RECOVERY_MS: "How long an open circuit stays closed to requests until one probe",
   LEDGER_FLUSH_MS:
-    "Longest wait of a settlement for its group commit; embedded, where the journal has it first, ten times that, which no answer waits for unless it is 0",
+    "Longest wait of a settlement for its group commit; embedded, where the journal has it first, fifty times that, which no answer waits for unless it is 0",
   CATALOG_SYNC_INTERVAL_MS: "Between two reads of each provider's list of models; 0 reads them only when asked to",
   HUGGING_FACE_URL: "Where what is told of open models is read: the Hugging Face Hub unless set",
   HUGGING_FACE_SYNC_INTERVAL_MS:
