@@ -14,7 +14,7 @@ const here = dirname(fileURLToPath(import.meta.url))
 const root = dirname(here)
 
 /** As `npm start` has it: what is young is collected before it takes more than the streams that are open. */
-export const YOUNG = "--max-semi-space-size=16"
+const YOUNG = "--max-semi-space-size=16"
 
 export const ADMIN_KEY = "admin-key-of-the-bench"
 

@@ -7,10 +7,10 @@ import { ServerResponse } from "node:http"
 import { NodeHttpServerRequest } from "@effect/platform-node"
 import { type Array as Arr, Cause, Effect, Layer, Result } from "effect"
 import { HttpServerRequest, type HttpServerResponse } from "effect/http"
-import { type Pieces, prepared, preparedOf, Responses } from "../src/http/Responses.ts"
+import { type Pieces, prepared, preparedOf, Respond } from "../src/http/Responses.ts"
 
 /** Of a server whose app is {@link written}. @category layers @since 0.1.0 */
-export const layer: Layer.Layer<never> = Layer.succeed(Responses, prepared)
+export const layer: Layer.Layer<never> = Layer.succeed(Respond, prepared)
 
 /** Waits until a response takes more; nobody waits for one that is closed. */
 const drained = (response: ServerResponse): Effect.Effect<void> =>
@@ -27,13 +27,13 @@ const drained = (response: ServerResponse): Effect.Effect<void> =>
 /** Writes piece after piece, as fast as they are taken. A stream that breaks leaves a response that was not ended. */
 const writePieces = (response: ServerResponse, pieces: Pieces): Effect.Effect<void> => {
   const write = (read: Arr.NonEmptyReadonlyArray<Uint8Array>): boolean => response.write(read.length === 1 ? read[0] : Buffer.concat(read))
-  const isFull = (): boolean => response.writableNeedDrain && !response.destroyed
-  const goOn: Effect.Effect<void> = Effect.suspend(() => (isFull() ? Effect.andThen(drained(response), flowing) : next))
-  const flowing: Effect.Effect<void> = Effect.andThen(pieces.flow(write), goOn)
+  const orDrained = (then: () => Effect.Effect<void>): Effect.Effect<void> =>
+    response.writableNeedDrain && !response.destroyed ? Effect.andThen(drained(response), flowing) : then()
+  const flowing: Effect.Effect<void> = Effect.flatMap(pieces.flow(write), () => orDrained(() => next))
   const next: Effect.Effect<void> = Effect.matchCauseEffect(pieces.pull, {
     onSuccess: (read) => {
       write(read)
-      return isFull() ? Effect.andThen(drained(response), flowing) : flowing
+      return orDrained(() => flowing)
     },
     onFailure: (cause) => {
       const found = Cause.findError(cause)
@@ -58,7 +58,8 @@ export const written = <E, R>(
       if (response.destroyed) return Effect.succeed(answered)
       const { body, headers } = answer
       if (typeof body === "string") {
-        response.writeHead(answered.status, { ...headers, "content-length": Buffer.byteLength(body) }).end(body)
+        headers["content-length"] = String(Buffer.byteLength(body))
+        response.writeHead(answered.status, headers).end(body)
         return Effect.succeed(answered)
       }
       response.writeHead(answered.status, headers)

@@ -4,7 +4,7 @@
  *
  * @since 0.1.0
  */
-import { type Array as Arr, Cause, Effect, Layer, Scope, Stream } from "effect"
+import { type Array as Arr, Cause, Effect, Layer, Scope } from "effect"
 import { Agent, type Dispatcher } from "undici"
 import { ProviderConnection, ProviderTimeout } from "../schemas/Provider.ts"
 import {
@@ -16,7 +16,7 @@ import {
   type TransportRequest,
   type TransportResponse
 } from "../src/providers/Transport.ts"
-import { type Source, type Take, toStream } from "../src/streams/Source.ts"
+import type { Source, Take } from "../src/streams/Source.ts"
 
 /** Milliseconds: until the first byte of an answer's body, and between two reads of it. @category models @since 0.1.0 */
 export interface UndiciTransportOptions {
@@ -213,10 +213,8 @@ class StreamedExchange extends Exchange {
   }
 
   protected head(status: number, incoming: Headers): void {
-    const source = { pull: this.pull, flow: this.flow }
-    this.tellHead(
-      Effect.succeed({ status, headers: plain(incoming), finished: this.finished, body: Stream.suspend(() => toStream(source)), source })
-    )
+    const body = { pull: this.pull, flow: this.flow }
+    this.tellHead(Effect.succeed({ status, headers: plain(incoming), finished: this.finished, body }))
   }
 
   protected take(controller: Dispatcher.DispatchController, chunk: Buffer): void {

@@ -212,8 +212,6 @@ const begun =
       )
     )
 
-const sourceOf = <A, E>(stream: Stream.Stream<A, E>) => Effect.flatMap(Effect.scope, (scope) => Source.fromStream(stream, scope))
-
 /** Ends a request that no provider answered: the caller's own mistake leaves nothing, a provider's fault a refund. */
 const refuse = (run: GatewayRun) => (error: AllProvidersFailed) => {
   run.outcome = error.last !== null && isCallersMistake(error.last) ? "rejected" : "refunded"
@@ -259,7 +257,7 @@ const stream = begun(
       const events = Stream.rechunk(Stream.fromArray(inPieces(found.answer.events)), 1)
       const shown = events.pipe(OutputGuard.stream(guard, run.flags))
       const about = replay(run, candidates, found.answer)
-      return { ...about, events: shown, through: (steps) => sourceOf(stage(shown, steps)), usage: () => run.meter.usage() }
+      return { ...about, events: shown, through: (steps) => Source.fromStream(stage(shown, steps)), usage: () => run.meter.usage() }
     }
     const { clamped, failover } = yield* hold(run, candidates)
     const kept: Array<InferenceEvent> = []
@@ -288,7 +286,7 @@ const stream = begun(
     }
     const shown = () => Source.toStream(staged(opened.source, joined(watching, unchanged()))).pipe(OutputGuard.stream(guard, run.flags))
     const through = <B>(steps: Steps<Batch, ProviderError, B, never>) =>
-      guard === undefined ? Effect.succeed(staged(opened.source, joined(watching, steps))) : sourceOf(stage(shown(), steps))
+      guard === undefined ? Effect.succeed(staged(opened.source, joined(watching, steps))) : Source.fromStream(stage(shown(), steps))
     const about = { candidate: opened.candidate, routing: run.routing, cache: cacheState(found), flags: [...run.flags] }
     return {
       ...about,

@@ -29,7 +29,7 @@ import type { Keeping } from "./KeyedRequest.ts"
 import * as KeyedRequest from "./KeyedRequest.ts"
 import type { AnswerFacts, ProtocolEdge } from "./ProtocolEdge.ts"
 import { RequestIds } from "./RequestContext.ts"
-import { Responses } from "./Responses.ts"
+import { Respond } from "./Responses.ts"
 
 /** What a request may use, for the token limits: its prompt, and the output it asked for. */
 const expectedTokens = (request: InferenceRequest): number =>
@@ -61,7 +61,7 @@ const factsOf = ({ call, createdAt, requestId }: Exchange, model: string, usage:
   usage
 })
 
-const whole = (gateway: Gateway["Service"], responses: Responses, exchange: Exchange) =>
+const whole = (gateway: Gateway["Service"], respond: Respond, exchange: Exchange) =>
   Effect.flatMap(gateway.answer(exchange.call), (answer) => {
     const { admission, edge, headers, keeping } = exchange
     const { candidate, cost, events, usage } = answer
@@ -73,12 +73,12 @@ const whole = (gateway: Gateway["Service"], responses: Responses, exchange: Exch
     )
     const about = answerHeaders(answer)
     about["x-sluice-cost-usd"] = Money.toUsd(cost)
-    const response = responses.whole(body, contentType, Object.assign(headers, about))
+    const response = respond(body, contentType, Object.assign(headers, about))
     return keeping.isKeyed ? Effect.as(keeping.done({ contentType, headers: about, body }), response) : Effect.succeed(response)
   })
 
 /** The bytes of a stream: events, then the end or the error. A keyed one is kept before its end is told. */
-const streamed = Effect.fnUntraced(function* (gateway: Gateway["Service"], responses: Responses, utf8: Utf8Encoder, exchange: Exchange) {
+const streamed = Effect.fnUntraced(function* (gateway: Gateway["Service"], respond: Respond, utf8: Utf8Encoder, exchange: Exchange) {
   const { admission, call, edge, headers, http, keeping } = exchange
   const opened = yield* gateway.stream(call)
   const { model } = opened.candidate
@@ -98,7 +98,7 @@ const streamed = Effect.fnUntraced(function* (gateway: Gateway["Service"], respo
   const failed = (error: ProviderError) => Effect.as(keeping.failed, utf8.encode(out.error(ApiError.fromProvider(error))))
   const body = yield* opened.through({ each: Arr.map((batch) => write(out.encode(batch))), end, failed })
   admission.count(() => (opened.cache === "hit" ? 0 : totalTokens(opened.usage())))
-  return responses.streamed(body, EVENT_STREAM, Object.assign(headers, about))
+  return respond(body, EVENT_STREAM, Object.assign(headers, about))
 })
 
 /** What a route does with requests: failures come in the protocol's shape. @category models @since 0.1.0 */
@@ -121,7 +121,7 @@ export const make = Effect.gen(function* () {
   const resolution = yield* Resolution
   const identity = yield* Identity
   const limits = yield* KeyLimits
-  const responses = yield* Responses
+  const respond = yield* Respond
   const utf8 = new Utf8Encoder()
   const services = { idempotency: yield* Idempotency, hasher: yield* KeyHasher }
 
@@ -141,7 +141,7 @@ export const make = Effect.gen(function* () {
     if (refused !== null) return yield* refuse(refused)
     const call = { caller, request, rid: keeping.rid, clientRequestId: clientId, statusOf, cache: cacheWish(http.headers) }
     const exchange: Exchange = { edge, http, call, keeping, requestId: id, createdAt: Math.floor(now / 1_000), headers, admission }
-    const answer = request.stream ? streamed(gateway, responses, utf8, exchange) : whole(gateway, responses, exchange)
+    const answer = request.stream ? streamed(gateway, respond, utf8, exchange) : whole(gateway, respond, exchange)
     return yield* Effect.catch(answer, (error) => {
       const failed = refuse(ApiError.fromGateway(error))
       return error._tag === "ModelNeedsKey" ? Effect.andThen(limits.forget(caller, now), failed) : failed

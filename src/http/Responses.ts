@@ -11,26 +11,23 @@ import * as Source from "../streams/Source.ts"
 /** What a stream is written from. @category models @since 0.1.0 */
 export type Pieces = Source.Source<Uint8Array, never>
 
-/** The record of headers may be added to. @category models @since 0.1.0 */
-export interface Responses {
-  readonly whole: (body: string, contentType: string, headers: Record<string, string>) => HttpServerResponse.HttpServerResponse
-  readonly streamed: (pieces: Pieces, contentType: string, headers: Record<string, string>) => HttpServerResponse.HttpServerResponse
-}
+/** A whole answer, or a stream. The record of headers may be added to. @category models @since 0.1.0 */
+export type Respond = (body: string | Pieces, contentType: string, headers: Record<string, string>) => HttpServerResponse.HttpServerResponse
+
+const usual: Respond = (body, contentType, headers) =>
+  typeof body === "string"
+    ? HttpServerResponse.text(body, { contentType, headers })
+    : HttpServerResponse.stream(Source.toStream(body), { contentType, headers })
 
 /** How answers become responses; those that every server knows, where nobody says otherwise. @category references @since 0.1.0 */
-export const Responses = Context.Reference<Responses>("sluice/http/Responses", {
-  defaultValue: () => ({
-    whole: (body, contentType, headers) => HttpServerResponse.text(body, { contentType, headers }),
-    streamed: (pieces, contentType, headers) => HttpServerResponse.stream(Source.toStream(pieces), { contentType, headers })
-  })
-})
+export const Respond = Context.Reference<Respond>("sluice/http/Respond", { defaultValue: () => usual })
 
-/** An answer that its server writes as it is: all headers, and the body. @category models @since 0.1.0 */
+/** An answer that its server writes as it is: all headers, to which a length may be added, and the body. @category models @since 0.1.0 */
 export class Prepared {
-  readonly headers: Readonly<Record<string, string>>
+  readonly headers: Record<string, string>
   readonly body: string | Pieces
 
-  constructor(headers: Readonly<Record<string, string>>, body: string | Pieces) {
+  constructor(headers: Record<string, string>, body: string | Pieces) {
     this.headers = headers
     this.body = body
   }
@@ -40,14 +37,8 @@ export class Prepared {
 export const preparedOf = ({ body }: HttpServerResponse.HttpServerResponse): Prepared | null =>
   body._tag === "Raw" && body.body instanceof Prepared ? body.body : null
 
-/** Answers for a server that writes what {@link preparedOf} gives. @category constructors @since 0.1.0 */
-export const prepared: Responses = {
-  whole: (body, contentType, headers) => {
-    headers["content-type"] = contentType
-    return HttpServerResponse.raw(new Prepared(headers, body))
-  },
-  streamed: (pieces, contentType, headers) => {
-    headers["content-type"] = contentType
-    return HttpServerResponse.raw(new Prepared(headers, pieces))
-  }
+/** For a server that writes what {@link preparedOf} gives. @category constructors @since 0.1.0 */
+export const prepared: Respond = (body, contentType, headers) => {
+  headers["content-type"] = contentType
+  return HttpServerResponse.raw(new Prepared(headers, body))
 }

@@ -13,11 +13,10 @@ import * as AttemptSpans from "./AttemptSpan.ts"
 import { Breakers, type Permit } from "./Breakers.ts"
 import { canContinue, continueRequest, remaining } from "./Continuation.ts"
 import { breakerOutcome, errorCode, type NextStep, nextStep } from "./FailurePolicy.ts"
-import type { ProviderAdapter, ProviderCall } from "./ProviderAdapter.ts"
+import type { AnswerStream, ProviderAdapter, ProviderCall } from "./ProviderAdapter.ts"
 import { ProviderAdapters } from "./ProviderAdapters.ts"
 import { ProviderRegistry } from "./ProviderRegistry.ts"
 import * as Rescue from "./Rescue.ts"
-import type { BatchSource } from "./StreamAttempt.ts"
 import * as StreamAttempt from "./StreamAttempt.ts"
 
 /** Every candidate failed, or one failed in a way that no other can mend. @category errors @since 0.1.0 */
@@ -42,7 +41,7 @@ export interface OpenedStream {
   /** Who began it. Who ended it is the log's `current`: another, where one had to go on. */
   readonly candidate: Candidate
   /** From the first event on. Its failure or success has been told to the breaker when it ends. */
-  readonly source: BatchSource
+  readonly source: AnswerStream
 }
 
 /** @category services @since 0.1.0 */

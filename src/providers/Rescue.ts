@@ -10,7 +10,8 @@ import { Rest, SentText } from "../streams/SentText.ts"
 import { type AttemptLog, breakOff } from "./AttemptLog.ts"
 import { isContinuable, wholeUsage } from "./Continuation.ts"
 import { breakerOutcome, errorCode } from "./FailurePolicy.ts"
-import type { Batch, Batches, BatchSource, Begun } from "./StreamAttempt.ts"
+import type { AnswerStream } from "./ProviderAdapter.ts"
+import type { Batch, Batches, Begun } from "./StreamAttempt.ts"
 
 /** @category models @since 0.1.0 */
 export interface RescueOptions {
@@ -46,7 +47,7 @@ const follow = ({ rest, sent }: Continues, request: InferenceRequest, batch: Bat
  * @category running
  * @since 0.1.0
  */
-export const watch = (first: Begun, options: RescueOptions): BatchSource => {
+export const watch = (first: Begun, options: RescueOptions): AnswerStream => {
   const { log, request } = options
   const sent = new SentText(request.choices)
   let reading: Reading = { begun: first, continues: null }
@@ -106,7 +107,7 @@ export const watch = (first: Begun, options: RescueOptions): BatchSource => {
     return read(head)
   })
   /** What goes on from another's text is looked at before it is passed on. */
-  const flow: BatchSource["flow"] = (take) =>
+  const flow: AnswerStream["flow"] = (take) =>
     Effect.suspend(() => {
       if (reading.continues !== null || Arr.isReadonlyArrayNonEmpty(unread)) return Effect.void
       return reading.begun.source.flow((batches) => {

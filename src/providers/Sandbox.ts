@@ -98,10 +98,7 @@ const answerMedia = (call: ProviderCall): Effect.Effect<ReadonlyArray<InferenceE
 /** @category constructors @since 0.1.0 */
 export const make = (): ProviderAdapter => ({
   send: (call) => (call.request.operation === "chat" ? Effect.map(answer(call), (batches) => batches.flat()) : answerMedia(call)),
-  stream: (call) =>
-    Effect.flatMap(Effect.all([answer(call), Effect.scope]), ([batches, scope]) =>
-      Source.fromStream(Stream.rechunk(Stream.fromArray(batches), 1), scope)
-    ),
+  stream: (call) => Effect.flatMap(answer(call), (batches) => Source.fromStream(Stream.rechunk(Stream.fromArray(batches), 1))),
   unsupported: () => null,
   transformModelId: (_, canonicalId) => canonicalId,
   mapError: (provider, status, _, body) =>

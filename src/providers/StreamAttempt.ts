@@ -9,7 +9,7 @@ import { ProviderAnswer, ProviderError } from "../../schemas/Provider.ts"
 import * as Source from "../streams/Source.ts"
 import type { AttemptSpan } from "./AttemptSpan.ts"
 import type { Permit } from "./Breakers.ts"
-import type { ProviderAdapter, ProviderCall } from "./ProviderAdapter.ts"
+import type { AnswerStream, ProviderAdapter, ProviderCall } from "./ProviderAdapter.ts"
 
 /** Events that one read brought. @category models @since 0.1.0 */
 export type Batch = Arr.NonEmptyReadonlyArray<InferenceEvent>
@@ -17,15 +17,12 @@ export type Batch = Arr.NonEmptyReadonlyArray<InferenceEvent>
 /** @category models @since 0.1.0 */
 export type Batches = Pull.Pull<Arr.NonEmptyReadonlyArray<Batch>, ProviderError>
 
-/** @category models @since 0.1.0 */
-export type BatchSource = Source.Source<Batch, ProviderError>
-
 /** A stream that has begun. @category models @since 0.1.0 */
 export interface Begun {
   /** What has come already, the first content last. */
   readonly head: Arr.NonEmptyReadonlyArray<Batch>
   /** What comes after it. */
-  readonly source: BatchSource
+  readonly source: AnswerStream
   /** What the circuit is told when the stream has ended; a caller who leaves before says nothing of the provider. */
   readonly permit: Permit
   readonly startedAt: number

@@ -111,7 +111,7 @@ const make = (failover: Failover["Service"], schemas: JsonSchemas["Service"]): F
         Stream.tapError(() => noted(false)),
         Stream.concat(Stream.drain(Stream.fromEffect(noted(true))))
       )
-      return Effect.flatMap(Effect.scope, (scope) => Effect.map(Source.fromStream(events, scope), (source) => ({ ...opened, source })))
+      return Effect.map(Source.fromStream(events), (source) => ({ ...opened, source }))
     })
   }
 

@@ -5,7 +5,7 @@
  */
 import { Context, Effect, Schema, type Scope, Stream } from "effect"
 import { ProviderConnection, ProviderTimeout } from "../../schemas/Provider.ts"
-import type { Source } from "../streams/Source.ts"
+import { type Source, toStream } from "../streams/Source.ts"
 
 /** @category models @since 0.1.0 */
 export interface TransportRequest {
@@ -22,9 +22,7 @@ export interface TransportResponse {
   readonly status: number
   /** Names in lower case. */
   readonly headers: Readonly<Record<string, string>>
-  readonly body: Stream.Stream<Uint8Array, TransportError>
-  /** The same with less between; one of the two is read. */
-  readonly source?: Source<Uint8Array, TransportError>
+  readonly body: Source<Uint8Array, TransportError>
   /**
    * What was asked for has come, though the body has not ended: its end may come for a moment after the Scope has closed, so
    * that the connection can be used again.
@@ -70,7 +68,7 @@ export const readText = Effect.fnUntraced(function* (response: TransportResponse
   let text = ""
   let bytes = 0
   yield* Stream.runForEach(
-    Stream.takeWhile(response.body, () => bytes <= maxBytes),
+    Stream.takeWhile(toStream(response.body), () => bytes <= maxBytes),
     (chunk) =>
       Effect.sync(() => {
         bytes += chunk.length

@@ -26,8 +26,8 @@ const nothing = () => Effect.void
 export const fromPull = <A, E>(pull: Source<A, E>["pull"]): Source<A, E> => ({ pull, flow: nothing })
 
 /** Pulled by one who asks for nothing of the context: `Stream.toPull` would copy all of it for every read. @category constructors @since 0.1.0 */
-export const fromStream = <A, E>(stream: Stream.Stream<A, E>, scope: Scope.Scope): Effect.Effect<Source<A, E>> =>
-  Effect.map(Channel.toPullScoped(stream.channel, scope), fromPull)
+export const fromStream = <A, E>(stream: Stream.Stream<A, E>): Effect.Effect<Source<A, E>, never, Scope.Scope> =>
+  Effect.flatMap(Effect.scope, (scope) => Effect.map(Channel.toPullScoped(stream.channel, scope), fromPull))
 
 /** @category conversions @since 0.1.0 */
 export const toStream = <A, E>({ pull }: Source<A, E>): Stream.Stream<A, E> => Stream.fromPull(Effect.succeed(pull))

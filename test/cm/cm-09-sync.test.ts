@@ -2,7 +2,7 @@
  * Providers' lists through a real database into the catalog that is served.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Layer, Redacted, Stream } from "effect"
+import { Effect, Layer, Redacted } from "effect"
 import { Digest, SecureRandom } from "effect/crypto"
 import { SqlClient } from "effect/sql"
 import { inject } from "vitest"
@@ -20,6 +20,7 @@ import { Breakers } from "../../src/providers/Breakers.ts"
 import { ProviderRegistry } from "../../src/providers/ProviderRegistry.ts"
 import { fromSend, Transport, TransportError } from "../../src/providers/Transport.ts"
 import { Broadcast } from "../../src/replicas/Broadcast.ts"
+import { sourceOf } from "../support/bytes.ts"
 import { freshDatabase } from "../support/database.ts"
 import { type HubAnswer, startHub } from "../support/hub.ts"
 import { eventually } from "../support/server.ts"
@@ -51,7 +52,7 @@ const world = ({ url, ...options }: WorldOptions = {}) => {
         if (next === "refused") {
           return Effect.fail(new TransportError({ reason: new ProviderConnection({ answered: false, message: "ECONNREFUSED" }) }))
         }
-        return Effect.succeed({ status: next.status ?? 200, headers: {}, body: Stream.succeed(new TextEncoder().encode(next.text)) })
+        return Effect.succeed({ status: next.status ?? 200, headers: {}, body: sourceOf([new TextEncoder().encode(next.text)]) })
       })
     )
   )

@@ -10,6 +10,7 @@ import { ProviderTokens } from "../../src/providers/ProviderTokens.ts"
 import { definitions } from "../../src/providers/RegistryData.ts"
 import { fromSend, Transport, type TransportRequest } from "../../src/providers/Transport.ts"
 import * as Source from "../../src/streams/Source.ts"
+import { sourceOf } from "../support/bytes.ts"
 import { callOf, textOf } from "../support/calls.ts"
 
 const everything = new Map(
@@ -41,7 +42,7 @@ const world = () => {
         const spoken = protocolOf(request.url)
         const isStream = request.url.includes("stream") || (typeof request.body === "string" && request.body.includes('"stream":true'))
         const text = isStream ? framed(spoken) : JSON.stringify(spoken.unary({ text: "hello" }, {}))
-        return { status: 200, headers: {}, body: Stream.succeed(new TextEncoder().encode(text)) }
+        return { status: 200, headers: {}, body: sourceOf([new TextEncoder().encode(text)]) }
       })
     )
   )

@@ -3,7 +3,7 @@
  */
 import { createServer } from "node:http"
 import { assert, describe, it as plain, layer as shared } from "@effect/vitest"
-import { Effect, Layer, Redacted, Stream } from "effect"
+import { Effect, Layer, Redacted } from "effect"
 import { SqlClient } from "effect/sql"
 import { TestClock } from "effect/testing"
 import * as PGlite from "../../layers/PGlite.ts"
@@ -14,6 +14,7 @@ import { levelOf, ProviderBalances } from "../../src/health/ProviderBalances.ts"
 import { ProviderRegistry } from "../../src/providers/ProviderRegistry.ts"
 import { fromSend, Transport } from "../../src/providers/Transport.ts"
 import { Balancer } from "../../src/routing/Balancer.ts"
+import { sourceOf } from "../support/bytes.ts"
 import { candidate, model, request } from "../support/scripted.ts"
 
 const MINUTE = 60_000
@@ -61,7 +62,7 @@ const house = () => {
       Effect.sync(() => {
         asked.push(`${method} ${url} ${headers["authorization"]}`)
         const body = answers[new URL(url).hostname]
-        return { status: body === undefined ? 503 : 200, headers: {}, body: Stream.succeed(new TextEncoder().encode(JSON.stringify(body))) }
+        return { status: body === undefined ? 503 : 200, headers: {}, body: sourceOf([new TextEncoder().encode(JSON.stringify(body))]) }
       })
     )
   )

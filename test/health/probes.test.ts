@@ -2,7 +2,7 @@
  * Probes over simulated days: who is asked how often, what that costs, what it finds out, and that replicas do it once.
  */
 import { assert, describe, it as plain, layer as shared } from "@effect/vitest"
-import { Clock, Effect, Fiber, Layer, Redacted, Stream } from "effect"
+import { Clock, Effect, Fiber, Layer, Redacted } from "effect"
 import { SqlClient } from "effect/sql"
 import { TestClock } from "effect/testing"
 import * as PGlite from "../../layers/PGlite.ts"
@@ -20,6 +20,7 @@ import { Breakers } from "../../src/providers/Breakers.ts"
 import { ProviderAdapters } from "../../src/providers/ProviderAdapters.ts"
 import { ProviderRegistry } from "../../src/providers/ProviderRegistry.ts"
 import { fromSend, Transport } from "../../src/providers/Transport.ts"
+import { sourceOf } from "../support/bytes.ts"
 import { attempt, outcomes, tell } from "../support/outcomes.ts"
 import { answer, fail, finish, model, pricing, scripted, status, text } from "../support/scripted.ts"
 
@@ -95,7 +96,7 @@ const transport = Layer.succeed(
   fromSend((request) =>
     Effect.sync(() => {
       listCalls.push(`${request.method} ${request.url}`)
-      return { status: 200, headers: {}, body: Stream.empty }
+      return { status: 200, headers: {}, body: sourceOf([]) }
     })
   )
 )

@@ -1,12 +1,13 @@
 import { generateKeyPairSync } from "node:crypto"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Layer, Redacted, Stream } from "effect"
+import { Effect, Layer, Redacted } from "effect"
 import { TestClock } from "effect/testing"
 import { decodeJwt, importSPKI, jwtVerify } from "jose"
 import * as GoogleTokens from "../../layers/GoogleTokens.ts"
 import { ProviderAdapters } from "../../src/providers/ProviderAdapters.ts"
 import { ProviderRegistry, type ProviderSettings } from "../../src/providers/ProviderRegistry.ts"
 import { fromSend, Transport, type TransportRequest } from "../../src/providers/Transport.ts"
+import { sourceOf } from "../support/bytes.ts"
 import { callOf } from "../support/calls.ts"
 
 const keys = generateKeyPairSync("rsa", {
@@ -34,7 +35,7 @@ const google = (settings: ProviderSettings, tokenStatus: object = { access_token
       Effect.sync(() => {
         sent.push(request)
         const body = request.url.startsWith("https://token.test") ? tokenStatus : answer
-        return { status: 200, headers: {}, body: Stream.succeed(new TextEncoder().encode(JSON.stringify(body))) }
+        return { status: 200, headers: {}, body: sourceOf([new TextEncoder().encode(JSON.stringify(body))]) }
       })
     )
   )

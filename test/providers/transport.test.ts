@@ -7,6 +7,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Cause, Effect, Exit, Fiber, Scope, Stream } from "effect"
 import * as UndiciTransport from "../../layers/UndiciTransport.ts"
 import { Transport } from "../../src/providers/Transport.ts"
+import { toStream } from "../../src/streams/Source.ts"
 
 const layer = UndiciTransport.layer({ firstByteTimeoutMs: 200, idleTimeoutMs: 200 })
 
@@ -53,7 +54,7 @@ describe("the transport", () => {
       const answer = yield* send(url)
       assert.strictEqual(answer.status, 201)
       assert.strictEqual(answer.headers["x-one"], "1")
-      const chunks = yield* Stream.runCollect(answer.body)
+      const chunks = yield* Stream.runCollect(toStream(answer.body))
       assert.strictEqual(Buffer.concat(chunks).toString(), "abcd")
     }))
 
@@ -67,8 +68,7 @@ describe("the transport", () => {
         }
         say(0)
       })
-      const { source } = yield* send(url)
-      assert.isDefined(source)
+      const { body: source } = yield* send(url)
       let handed = ""
       const take = (chunks: ReadonlyArray<Uint8Array>): boolean => {
         handed += Buffer.concat(chunks).toString()
@@ -94,8 +94,7 @@ describe("the transport", () => {
         response.write("a")
         setTimeout(() => response.write("b"), 50)
       })
-      const { source } = yield* send(url)
-      assert.isDefined(source)
+      const { body: source } = yield* send(url)
       yield* source.pull
       const exit = yield* Effect.exit(
         source.flow(() => {
@@ -116,7 +115,7 @@ describe("the transport", () => {
       const one = Effect.scoped(
         Effect.gen(function* () {
           const answer = yield* send(url)
-          yield* Stream.runDrain(Stream.take(answer.body, 1))
+          yield* Stream.runDrain(Stream.take(toStream(answer.body), 1))
           answer.finished?.()
         })
       )
@@ -157,7 +156,7 @@ describe("the transport", () => {
   test("is empty: a head and no body", () =>
     Effect.gen(function* () {
       const { url } = yield* serverOf((response) => response.end())
-      assert.deepStrictEqual(yield* Stream.runCollect((yield* send(url)).body), [])
+      assert.deepStrictEqual(yield* Stream.runCollect(toStream((yield* send(url)).body)), [])
     }))
 
   test("stalls: before the head, before the first byte, between two", () =>
@@ -165,9 +164,11 @@ describe("the transport", () => {
       const silent = yield* serverOf(() => {})
       assert.deepInclude(yield* reasonOf(send(silent.url)), { _tag: "ProviderTimeout", phase: "first_byte" })
       const headOnly = yield* serverOf((response) => response.flushHeaders())
-      assert.deepInclude(yield* reasonOf(Effect.flatMap(send(headOnly.url), ({ body }) => Stream.runDrain(body))), { phase: "first_byte" })
+      assert.deepInclude(yield* reasonOf(Effect.flatMap(send(headOnly.url), ({ body }) => Stream.runDrain(toStream(body)))), {
+        phase: "first_byte"
+      })
       const half = yield* serverOf((response) => response.write("half"))
-      assert.deepInclude(yield* reasonOf(Effect.flatMap(send(half.url), ({ body }) => Stream.runDrain(body))), { phase: "idle" })
+      assert.deepInclude(yield* reasonOf(Effect.flatMap(send(half.url), ({ body }) => Stream.runDrain(toStream(body)))), { phase: "idle" })
     }))
 
   test("breaks midway", () =>
@@ -176,7 +177,7 @@ describe("the transport", () => {
         response.write("half")
         setTimeout(() => response.destroy(), 20)
       })
-      assert.deepInclude(yield* reasonOf(Effect.flatMap(send(url), ({ body }) => Stream.runDrain(body))), {
+      assert.deepInclude(yield* reasonOf(Effect.flatMap(send(url), ({ body }) => Stream.runDrain(toStream(body)))), {
         _tag: "ProviderConnection",
         answered: true
       })
@@ -192,7 +193,7 @@ describe("the transport", () => {
       const reading = yield* serverOf((response) => response.write("x"))
       const scope = yield* Scope.make()
       const answer = yield* Effect.provideService(send(reading.url), Scope.Scope, scope)
-      yield* Stream.runDrain(Stream.take(answer.body, 1))
+      yield* Stream.runDrain(Stream.take(toStream(answer.body), 1))
       yield* Scope.close(scope, Exit.void)
       yield* Effect.sleep(60)
       for (const { closed } of [waiting, reading]) assert.isBelow((closed[0] ?? Number.POSITIVE_INFINITY) - leftAt, 100)
@@ -217,7 +218,7 @@ describe("the transport", () => {
       // What the kernel and both ends may buffer, far from all of it; and a pause of ours is no silence of the provider's.
       assert.isBelow(written, 16 * 1_024 * 1_024)
       let read = 0
-      yield* Stream.runForEach(answer.body, (chunk) => Effect.sync(() => (read += chunk.length)))
+      yield* Stream.runForEach(toStream(answer.body), (chunk) => Effect.sync(() => (read += chunk.length)))
       assert.strictEqual(read, 64 * 1_024 * 1_024)
     }))
 })

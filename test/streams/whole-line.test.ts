@@ -16,6 +16,7 @@ import * as OpenAiAdapter from "../../src/providers/protocols/OpenAiAdapter.ts"
 import { fromSend, type TransportRequest } from "../../src/providers/Transport.ts"
 import { Meter } from "../../src/streams/Meter.ts"
 import * as Source from "../../src/streams/Source.ts"
+import { sourceOf } from "../support/bytes.ts"
 import { candidate, model, request } from "../support/scripted.ts"
 
 const TEXT = "Grüße 🌍 an alle — und “Anführung”, 三个字, e\u0301."
@@ -47,7 +48,7 @@ const read = (first: Answer, second: Answer) => {
   const send = (asked: TransportRequest) => {
     const sent: Readonly<Record<string, unknown>> = JSON.parse(String(asked.body))
     const pieces = asked.url.includes("first") ? first(sent) : second(sent)
-    return Effect.succeed({ status: 200, headers: {}, body: Stream.rechunk(Stream.fromIterable(pieces), 1) })
+    return Effect.succeed({ status: 200, headers: {}, body: sourceOf(pieces) })
   }
   const adapter = OpenAiAdapter.make(fromSend(send))
   const settings = (name: string) => ({ apiKey: Redacted.make("key"), baseUrl: `http://${name}/v1` })

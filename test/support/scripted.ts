@@ -71,7 +71,7 @@ export const scripted = (scripts: Readonly<Record<string, ReadonlyArray<Step>>>,
         if (step._tag === "Events") return step.error === undefined ? Effect.succeed(step.batches.flat()) : Effect.fail(step.error)
         return step._tag === "Answer" ? Effect.succeed([text(step.text), finish("stop")]) : Effect.fail(step.error)
       }),
-    stream: (call) => Effect.flatMap(Effect.all([streamOf(call), Effect.scope]), ([stream, scope]) => Source.fromStream(stream, scope)),
+    stream: (call) => Effect.flatMap(streamOf(call), Source.fromStream),
     unsupported: (call) => unsupported[call.provider.definition.slug] ?? null,
     transformModelId: () => null,
     mapError: (provider, code) => status(provider, code)

@@ -6,7 +6,6 @@
 import { Array as Arr, Cause, Clock, Effect, type Pull, Redacted, Result } from "effect"
 import type { InferenceEvent } from "../../../schemas/Inference.ts"
 import { ProviderAnswer, ProviderConnection, ProviderError } from "../../../schemas/Provider.ts"
-import * as Source from "../../streams/Source.ts"
 import type { AnswerStream, ProviderAdapter, ProviderCall } from "../ProviderAdapter.ts"
 import { type RegisteredProvider, urlOf } from "../ProviderRegistry.ts"
 import {
@@ -127,10 +126,7 @@ export const make = (transport: Transport["Service"], protocol: HttpProtocol): P
     const { slug } = call.provider.definition
     const request = yield* protocol.request(call)
     const response = yield* Effect.mapError(transport.send(withTrace(request, call.traceparent)), fromTransport(slug))
-    if (isSuccess(response.status)) {
-      const bytes = response.source ?? (yield* Source.fromStream(response.body, yield* Effect.scope))
-      return decodeStream(slug, bytes, protocol.decoder(call), response.finished)
-    }
+    if (isSuccess(response.status)) return decodeStream(slug, response, protocol.decoder(call))
     const failed = yield* Effect.orElseSucceed(readText(response, MAX_FAILURE), () => ({ text: "" }))
     return yield* refused(slug, response.status, response.headers, failed.text)
   })
@@ -157,12 +153,7 @@ const brokenMidway = (provider: string) => (error: TransportError) =>
 type Batches = Arr.NonEmptyReadonlyArray<Arr.NonEmptyReadonlyArray<InferenceEvent>>
 
 /** Events of a stream in batches, one for each read; the last pull says whether the answer was whole. */
-const decodeStream = (
-  provider: string,
-  bytes: Source.Source<Uint8Array, TransportError>,
-  decoder: AnswerDecoder,
-  finished: TransportResponse["finished"]
-): AnswerStream => {
+const decodeStream = (provider: string, { body, finished }: TransportResponse, decoder: AnswerDecoder): AnswerStream => {
   let ended = false
   let broken: ProviderAnswer | null = null
   const give = (events: ReadonlyArray<InferenceEvent>): Pull.Pull<Batches, ProviderError> =>
@@ -183,7 +174,7 @@ const decodeStream = (
     }
     return events
   }
-  const read = Effect.matchCauseEffect(bytes.pull, {
+  const read = Effect.matchCauseEffect(body.pull, {
     onSuccess: (chunks) => give(decode(chunks)),
     onFailure: (cause): Pull.Pull<Batches, ProviderError> => {
       const found = Cause.findError(cause)
@@ -202,7 +193,7 @@ const decodeStream = (
   const flow: AnswerStream["flow"] = (take) =>
     Effect.suspend(() => {
       if (isOver()) return Effect.void
-      return bytes.flow((chunks) => {
+      return body.flow((chunks) => {
         const events = decode(chunks)
         const goesOn = Arr.isReadonlyArrayNonEmpty(events) ? take([events]) : true
         return goesOn && !isOver()
