@@ -14,8 +14,8 @@ import { createHealth } from "../health/HealthSchema.ts"
 import { createIdentity } from "../identity/IdentitySchema.ts"
 import { createPlans } from "../identity/PlanSchema.ts"
 import { createSignIn } from "../identity/SignInSchema.ts"
-import { createLedger, extendLedger, renewLedger } from "../ledger/LedgerSchema.ts"
-import { createRequests, renewRequests } from "../usage/RequestLogSchema.ts"
+import { createLedger, createLedgerFunctions, extendLedger } from "../ledger/LedgerSchema.ts"
+import { createRequestFunctions, createRequests } from "../usage/RequestLogSchema.ts"
 
 const steps = {
   "0001_ledger": createLedger,
@@ -29,8 +29,8 @@ const steps = {
   "0020_health": createHealth,
   "0027_hub": createHub,
   "0030_sla": createSla,
-  "0031_ledger": renewLedger,
-  "0032_requests": renewRequests,
+  "0031_ledger": createLedgerFunctions,
+  "0032_requests": createRequestFunctions,
   "0008_sign_in": createSignIn
 }
 

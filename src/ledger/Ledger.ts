@@ -124,14 +124,11 @@ export class Ledger extends Context.Service<
         const sql = yield* SqlClient.SqlClient
         const committer = yield* makeCommitter(yield* LedgerBook.make, options)
         /** A transaction has the connection that the commit would need: whoever waited for it there would wait in vain. */
-        const flush = Effect.flatMap(Effect.serviceOption(sql.transactionService), (transaction) =>
-          Option.isSome(transaction) ? Effect.void : committer.flush
-        )
-        const giveBack = (account: AccountId) =>
+        const outside = (waiting: Effect.Effect<void>) =>
           Effect.flatMap(Effect.serviceOption(sql.transactionService), (transaction) =>
-            Option.isSome(transaction) ? Effect.void : committer.giveBack(account)
+            Option.isSome(transaction) ? Effect.void : waiting
           )
-        return Ledger.of({ ...make(yield* LedgerReads.make, committer, flush, giveBack), ...holds(committer) })
+        return Ledger.of({ ...make(yield* LedgerReads.make, committer, outside), ...holds(committer) })
       })
     )
 }
@@ -228,9 +225,10 @@ export const holds = (committer: Committer): Holds => {
 const make = (
   reads: Effect.Success<typeof LedgerReads.make>,
   committer: Committer,
-  flush: Effect.Effect<void>,
-  giveBack: (account: AccountId) => Effect.Effect<void>
+  outside: (waiting: Effect.Effect<void>) => Effect.Effect<void>
 ): Omit<Ledger["Service"], keyof Holds> => {
+  const flush = outside(committer.flush)
+  const giveBack = (account: AccountId) => outside(committer.giveBack(account))
   const inOrder = <A>(statement: Effect.Effect<A, unknown>): Effect.Effect<A, LedgerError> =>
     Effect.andThen(flush, Effect.mapError(statement, fromDatabase))
   return {

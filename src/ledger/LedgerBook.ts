@@ -111,11 +111,9 @@ const toId = (rows: Effect.Effect<ReadonlyArray<unknown>, unknown>) =>
   Effect.map(Effect.flatMap(rows, Schema.decodeUnknownEffect(IdRow)), ([row]) => row.id)
 const toNodes = (rows: Effect.Effect<ReadonlyArray<unknown>, unknown>) => Effect.flatMap(rows, Schema.decodeUnknownEffect(NodeRows))
 
-/** The columns that a commit answers; no account, no columns. */
+/** The columns that a commit answers. */
 const toTotals = (text: string): ReadonlyArray<LeaseTotals> => {
-  const columns = text.split("\u001d").map((column) => column.split("\u001e"))
-  if (columns.length < 8) return []
-  const [accounts = [], lease = [], elsewhere = [], unleased = [], direct = [], recall = [], spent = [], [dayLeft] = []] = columns
+  const [accounts = [], lease = [], elsewhere = [], unleased = [], direct = [], recall = [], spent = [], dayLeft = []] = Columns.split(text)
   return accounts.map((account, at) => ({
     account,
     lease: BigInt(lease[at] ?? ""),
@@ -124,7 +122,7 @@ const toTotals = (text: string): ReadonlyArray<LeaseTotals> => {
     direct: direct[at] === "true",
     recall: recall[at] === "true",
     spent: BigInt(spent[at] ?? ""),
-    dayLeft: Number(dayLeft)
+    dayLeft: Number(dayLeft[at])
   }))
 }
 const decodeCommit = Schema.decodeUnknownEffect(CommitRow)

@@ -7,7 +7,7 @@
  */
 import { Effect } from "effect"
 import { SqlClient } from "effect/sql"
-import { nullable, values } from "../database/Columns.ts"
+import { gathered, nullable, values } from "../database/Columns.ts"
 
 const tables = [
   `CREATE TABLE accounts (
@@ -93,7 +93,7 @@ const leaseOf = (account: string) => `LATERAL (SELECT granted - returned - settl
 
 /**
  * `ledger_commit(node, batch, accounts, settles, returns, wants)`: fence, settle, return, grant; answers the node's absolute leases,
- * as columns: account, lease, elsewhere, unleased, direct, recall, spent; and what is left of the day, in milliseconds.
+ * as columns: account, lease, elsewhere, unleased, direct, recall, spent, and the milliseconds that are left of the day.
  *
  * A batch that was applied already changes nothing and answers the same totals, so a commit whose outcome is unknown is
  * sent again as it was. Settles take from the node's lease first; what a request used beyond it comes from the part of the
@@ -107,6 +107,7 @@ DECLARE
   v_live bigint;
   v_now timestamptz := clock_timestamp();
   v_today timestamp := date_trunc('day', clock_timestamp() AT TIME ZONE 'UTC');
+  v_left numeric := ceil(extract(epoch FROM v_today + interval '1 day' - v_now AT TIME ZONE 'UTC') * 1000);
   v_ids text[] := ${values("p_accounts")};
   v_direct jsonb := '{}'::jsonb;
 BEGIN
@@ -121,10 +122,10 @@ BEGIN
   PERFORM 1 FROM accounts WHERE id = ANY (v_ids) ORDER BY id FOR NO KEY UPDATE;
   IF v_last < p_batch THEN
     IF p_settles IS NOT NULL THEN PERFORM ledger_settle(p_node, p_batch, p_settles); END IF;
-    IF p_returns IS NOT NULL THEN WITH given AS (
+    IF p_returns IS NOT NULL THEN WITH given AS MATERIALIZED (
       SELECT x.account, p_node AS node, least(x.amount, l.rest) AS amount
       FROM (SELECT y->>'account' AS account, (y->>'amount')::numeric AS amount FROM jsonb_array_elements(p_returns) y) x,
-        ${leaseOf("x.account")} OFFSET 0
+        ${leaseOf("x.account")}
     ), applied AS (
       UPDATE leases l SET returned = l.returned + g.amount FROM given g WHERE l.account = g.account AND l.node = g.node RETURNING l.account
     ) UPDATE accounts a SET leased = a.leased - g.amount FROM given g WHERE a.id = g.account AND a.id IN (SELECT account FROM applied);
@@ -152,25 +153,25 @@ BEGIN
     END IF;
   END IF;
   RETURN (
-    SELECT concat_ws(chr(29), ${[
+    SELECT ${gathered([
       "a.id",
       "coalesce(l.rest, 0)",
       "a.leased - coalesce(l.rest, 0)",
       "a.allowance + a.purchased - a.leased",
       "coalesce((v_direct->>a.id)::boolean, false)",
       "coalesce(a.recall_until > v_now, false)",
-      "CASE WHEN a.day = v_today::date THEN a.day_spent ELSE 0 END"
-    ]
-      .map((value) => `string_agg((${value})::text, chr(30))`)
-      .join(", ")}, ceil(extract(epoch FROM v_today + interval '1 day' - v_now AT TIME ZONE 'UTC') * 1000)::text)
+      "CASE WHEN a.day = v_today::date THEN a.day_spent ELSE 0 END",
+      "v_left"
+    ])}
     FROM accounts a LEFT JOIN ${leaseOf("a.id")} ON true WHERE a.id = ANY (v_ids)
   );
 END $$`
 
 /** Ends, as the columns of `SettleRow`. */
 const ends = `unnest(${values("p[1]")}, ${values("p[2]")}, ${values("p[3]")}, v_costs, ${values("p[5]")}::numeric[], v_parts,
-  ${nullable("p[7]")}, ${nullable("p[8]")}, ${nullable("p[9]")}, ${nullable("p[10]")})
-  AS t (account, kind, rid, cost, hold, from_lease, model, provider, price, usage)`
+  ${nullable("p[7]")}, ${nullable("p[8]")}, ${nullable("p[9]")}, ${nullable("p[10]")})`
+
+const endColumns = "account, kind, rid, cost, hold, from_lease, model, provider, price, usage"
 
 const entryColumns = "account, kind, d_allowance, d_purchased, cost, hold, shortfall, rid, model, provider, price, usage, node, batch"
 
@@ -206,10 +207,10 @@ BEGIN
       IF v_allowance THEN
         INSERT INTO entries (${entryColumns})
         SELECT t.account, kind, CASE WHEN a.allowance > 0 THEN -cost ELSE 0 END, CASE WHEN a.allowance > 0 THEN 0 ELSE -cost END, cost, hold, 0,
-          rid, model, provider, price, usage, p_node, p_batch FROM ${ends} JOIN accounts a ON a.id = t.account;
+          rid, model, provider, price, usage, p_node, p_batch FROM ${ends} AS t (${endColumns}) JOIN accounts a ON a.id = t.account;
       ELSE
         INSERT INTO entries (${entryColumns})
-        SELECT account, kind, 0, -cost, cost, hold, 0, rid, model, provider, price, usage, p_node, p_batch FROM ${ends};
+        SELECT account, kind, 0, -cost, cost, hold, 0, rid, model, provider, price, usage, p_node, p_batch FROM ${ends} AS t (${endColumns});
       END IF;
       UPDATE leases l SET settled = l.settled + m.cost FROM unnest(v_accounts, v_nodes, v_sums) AS m (account, node, cost)
         WHERE l.account = m.account AND l.node = m.node;
@@ -227,7 +228,7 @@ BEGIN
   IF FOUND THEN RAISE EXCEPTION 'ledger: no account %', v_unknown USING ERRCODE = 'foreign_key_violation'; END IF;
   WITH given AS MATERIALIZED (
     SELECT DISTINCT ON (rid) ord, account, kind, rid, cost, hold, from_lease, model, provider, price, usage
-    FROM (SELECT *, row_number() OVER () AS ord FROM ${ends}) t
+    FROM ${ends} WITH ORDINALITY AS t (${endColumns}, ord)
     WHERE (SELECT e.id FROM entries e WHERE e.rid = t.rid) IS NULL
     ORDER BY rid, ord
   ), standing AS MATERIALIZED (
@@ -345,7 +346,7 @@ const functions = [settle, commit, takeOver, grant, renew, trim]
 /** @category migrations @since 0.1.0 */
 export const createLedger = Effect.gen(function* () {
   const sql = yield* SqlClient.SqlClient
-  for (const statement of [...tables, ...functions]) yield* sql.unsafe(statement)
+  for (const statement of tables) yield* sql.unsafe(statement)
 })
 
 /** What came after: journals, quarantine, allowances that renew. @category migrations @since 0.1.0 */
@@ -367,12 +368,12 @@ export const extendLedger = Effect.gen(function* () {
       created_at timestamptz NOT NULL DEFAULT clock_timestamp()
     )`
   ]
-  for (const statement of [...statements, ...functions]) yield* sql.unsafe(statement)
+  for (const statement of statements) yield* sql.unsafe(statement)
 })
 
-/** The functions as they are now, one of which answers in another form than it did. @category migrations @since 0.1.0 */
-export const renewLedger = Effect.gen(function* () {
+/** The functions as they are now; where there was one before, a commit answered in another form. @category migrations @since 0.1.0 */
+export const createLedgerFunctions = Effect.gen(function* () {
   const sql = yield* SqlClient.SqlClient
-  yield* sql.unsafe("DROP FUNCTION ledger_commit(bigint, bigint, text, text[], jsonb, jsonb)")
+  yield* sql.unsafe("DROP FUNCTION IF EXISTS ledger_commit(bigint, bigint, text, text[], jsonb, jsonb)")
   for (const statement of functions) yield* sql.unsafe(statement)
 })

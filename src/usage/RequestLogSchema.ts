@@ -146,11 +146,11 @@ const functions = [histogramAdd, write]
 /** @category migrations @since 0.1.0 */
 export const createRequests = Effect.gen(function* () {
   const sql = yield* SqlClient.SqlClient
-  for (const statement of [...statements, ...functions]) yield* sql.unsafe(statement)
+  for (const statement of statements) yield* sql.unsafe(statement)
 })
 
 /** The functions as they are now. @category migrations @since 0.1.0 */
-export const renewRequests = Effect.gen(function* () {
+export const createRequestFunctions = Effect.gen(function* () {
   const sql = yield* SqlClient.SqlClient
   for (const statement of functions) yield* sql.unsafe(statement)
 })
