@@ -3,12 +3,13 @@
  *
  * @since 0.1.0
  */
-import { createServer, type Server } from "node:http"
+import type { Server } from "node:http"
 import { NodeHttpServer } from "@effect/platform-node"
 import { Data, Deferred, Effect, Layer } from "effect"
 import { HttpServer } from "effect/http"
 import { Lifecycle } from "../src/health/Lifecycle.ts"
 import { App } from "../src/http/App.ts"
+import * as HandedServer from "./HandedServer.ts"
 import * as NodeResponses from "./NodeResponses.ts"
 import * as OpenConnections from "./OpenConnections.ts"
 import * as UploadWatch from "./UploadWatch.ts"
@@ -46,7 +47,7 @@ const LINGER = 250
 const LAST = 1_000
 
 const make = () => {
-  const server = createServer({
+  const server = HandedServer.make({
     maxHeaderSize: 16 * 1_024,
     headersTimeout: 10_000,
     // Uploads may take longer as long as they move: see UploadWatch.

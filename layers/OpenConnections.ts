@@ -5,6 +5,7 @@
  */
 import type { IncomingMessage, Server, ServerResponse } from "node:http"
 import { type Socket, Server as TcpServer } from "node:net"
+import { HandedServer } from "./HandedServer.ts"
 
 /** @category models @since 0.1.0 */
 export interface OpenConnections {
@@ -64,7 +65,7 @@ export const watch = (server: Server, lingerMs: number): OpenConnections => {
   sweep.unref()
   server.once("close", () => clearInterval(sweep))
 
-  const close = TcpServer.prototype.close.bind(server)
+  const close = (server instanceof HandedServer ? server : TcpServer.prototype).close.bind(server)
   server.close = (done) => {
     isClosing = true
     for (const [socket, { last }] of open) if (last?.closed === false) follow(socket, last)

@@ -3,13 +3,13 @@
  *
  * @since 0.1.0
  */
-import { createServer } from "node:http"
 import { NodeHttpServer } from "@effect/platform-node"
 import { Clock, Effect, Exit, Random, Scope } from "effect"
 import { HttpServer, HttpServerRequest, HttpServerResponse } from "effect/http"
 import * as AnthropicError from "../src/http/AnthropicError.ts"
 import { VERSION } from "../src/http/ApiDescription.ts"
 import * as ApiError from "../src/http/ApiError.ts"
+import * as HandedServer from "./HandedServer.ts"
 import { type CannotListen, cannotListen } from "./NodeServer.ts"
 
 /** Why a server cannot be built yet: for the log, and for whoever may ask. @category models @since 0.1.0 */
@@ -63,7 +63,7 @@ const answer = (reason: () => string) =>
 
 /** A server of its own that gives its port back when its Scope closes; gives the port. */
 const open = Effect.fnUntraced(function* (host: string, port: number, reason: () => string) {
-  const node = createServer({ maxHeaderSize: 16 * 1_024, headersTimeout: 10_000, requestTimeout: 10_000 })
+  const node = HandedServer.make({ maxHeaderSize: 16 * 1_024, headersTimeout: 10_000, requestTimeout: 10_000 })
   const server = yield* Effect.mapError(
     NodeHttpServer.make(() => node, { host, port, disablePreemptiveShutdown: true }),
     cannotListen(host, port)

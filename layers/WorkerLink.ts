@@ -16,7 +16,8 @@ const PATIENCE = 3_000
 /** Whether this process is one of several that another keeps. @category accessors @since 0.1.0 */
 export const isWorker = cluster.isWorker
 
-const tell = (message: FromWorker): void => {
+/** Says something to who keeps this process. @category running @since 0.1.0 */
+export const tell = (message: FromWorker): void => {
   if (process.connected) process.send?.(message)
 }
 

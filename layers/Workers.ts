@@ -1,12 +1,12 @@
 /**
- * Several processes that serve as one: the process that keeps them hands them the connections of one port in turn, starts a
- * new one for one that died, and ends when all have ended.
+ * Several processes that serve as one: the process that keeps them hands them the connections of one port, starts a new one for
+ * one that died, and ends when all have ended.
  *
  * @since 0.1.0
  */
 import cluster, { type Worker } from "node:cluster"
-import { createServer } from "node:net"
 import { Clock, Data, Deferred, Effect } from "effect"
+import * as Door from "./Door.ts"
 import { WorkerCounts } from "./WorkerCounts.ts"
 import { fromWorker, type ToWorker } from "./WorkerMessages.ts"
 
@@ -26,6 +26,8 @@ export interface WorkersOptions {
 /** Milliseconds until a worker that died is started again: the first time, and at most. */
 const FIRST_PAUSE = 100
 const LONGEST_PAUSE = 10_000
+/** Milliseconds until a worker that ended has no more to say. */
+const LAST_WORDS = 50
 /** Who lived this long did not die of what kills at the start. */
 const HEALTHY = 60_000
 
@@ -46,19 +48,6 @@ const wellEnded = ({ code }: End): boolean => code === 0
 
 const wordsOf = ({ code, signal }: End): string => (signal === null || signal === "" ? `ended with ${code}` : `was ended by ${signal}`)
 
-/** The port is chosen here, so that it stays the same when all workers die at once. */
-const portOf = ({ host, port }: WorkersOptions): Effect.Effect<number, WorkerFailed> =>
-  port !== 0
-    ? Effect.succeed(port)
-    : Effect.callback((resume) => {
-        const server = createServer()
-        server.once("error", (error) => resume(Effect.fail(new WorkerFailed({ message: `No port is free on ${host}: ${error.message}` }))))
-        server.listen(0, host, () => {
-          const address = server.address()
-          server.close(() => resume(Effect.succeed(typeof address === "object" && address !== null ? address.port : 0)))
-        })
-      })
-
 const send = (place: Place, message: ToWorker): void => {
   if (place.worker?.isConnected() === true) place.worker.send(message, () => {})
 }
@@ -66,11 +55,11 @@ const send = (place: Place, message: ToWorker): void => {
 class Pool {
   readonly places: ReadonlyArray<Place>
   private readonly counts = new WorkerCounts()
-  private readonly port: number
+  private readonly door: Door.Door
   isStopping = false
 
-  constructor(count: number, port: number) {
-    this.port = port
+  constructor(count: number, door: Door.Door) {
+    this.door = door
     this.places = Array.from({ length: count }, (_, index) => ({
       name: String(index + 1),
       worker: null,
@@ -82,14 +71,16 @@ class Pool {
   /** Runs one process in a place until it ends. */
   run(place: Place): Effect.Effect<End> {
     return Effect.callback((resume) => {
-      const worker = cluster.fork({ PORT: String(this.port) })
+      const worker = cluster.fork({ PORT: String(this.door.address.port) })
       place.worker = worker
       worker.on("error", () => {})
-      worker.on("message", (message: unknown) => this.hear(place, message))
+      worker.on("message", (message: unknown) => this.hear(place, worker, message))
       worker.once("exit", (code: number | null, signal: string | null) => {
         place.worker = null
         place.isReady = false
         this.counts.left(place.name)
+        // Its end may be heard of before its last words.
+        setTimeout(() => this.door.lost(worker), LAST_WORDS)
         resume(Effect.succeed({ code, signal }))
       })
     })
@@ -101,14 +92,22 @@ class Pool {
     else place.worker?.process.kill("SIGTERM")
   }
 
-  private hear(place: Place, message: unknown): void {
+  /** Told all to stop, no worker comes any more. */
+  finish(): void {
+    this.isStopping = true
+    this.door.finish()
+  }
+
+  private hear(place: Place, worker: Worker, message: unknown): void {
     const told = fromWorker(message)
-    if (told?._tag === "Ready") {
+    if (told === null) return
+    this.door.hear(worker, told)
+    if (told._tag === "Ready") {
       place.isReady = true
       Deferred.doneUnsafe(place.came, Effect.succeed(told.url))
     }
-    if (told?._tag === "Counted") this.counts.heard(place.name, told.text, told.round)
-    if (told?._tag === "Merge") {
+    if (told._tag === "Counted") this.counts.heard(place.name, told.text, told.round)
+    if (told._tag === "Merge") {
       this.counts.heard(place.name, told.text)
       const others = this.places.filter((other) => other !== place && other.isReady)
       const ask = (name: string, round: number): void => {
@@ -139,7 +138,7 @@ const keep = Effect.fnUntraced(function* (pool: Pool, place: Place) {
 
 /** Tells all to stop and waits until they have. */
 const stopAll = Effect.fnUntraced(function* (pool: Pool, hurry: Effect.Effect<void>) {
-  pool.isStopping = true
+  pool.finish()
   const running = pool.places.filter(({ worker }) => worker !== null)
   const ended = running.map((place) =>
     Effect.callback<boolean>((resume) => {
@@ -169,8 +168,7 @@ const stopAll = Effect.fnUntraced(function* (pool: Pool, hurry: Effect.Effect<vo
  * @since 0.1.0
  */
 export const supervise = Effect.fnUntraced(function* (options: WorkersOptions, started: (url: string) => Effect.Effect<void>) {
-  cluster.schedulingPolicy = cluster.SCHED_RR
-  const pool = new Pool(options.count, yield* portOf(options))
+  const pool = new Pool(options.count, yield* Door.open(options))
   const [first, ...others] = pool.places
   return yield* Effect.gen(function* () {
     if (first === undefined) return yield* Effect.never
@@ -182,4 +180,4 @@ export const supervise = Effect.fnUntraced(function* (options: WorkersOptions, s
     yield* started(url)
     return yield* Effect.never
   }).pipe(Effect.ensuring(stopAll(pool, options.hurry)))
-})
+}, Effect.scoped)

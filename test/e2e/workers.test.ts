@@ -130,6 +130,25 @@ describe("a server of two workers", () => {
     assert.isAtLeast(await served(), before.served)
   }, 60_000)
 
+  it("a worker that is killed while connections come leaves none without an end", async () => {
+    let isOver = false
+    const ends: Array<number> = []
+    const caller = async (): Promise<void> => {
+      while (!isOver) ends.push((await call("GET", "/health/live")).status)
+    }
+    const callers = Array.from({ length: 32 }, caller)
+    for (const victim of workers()) {
+      process.kill(victim, "SIGKILL")
+      await eventually(() => assert.strictEqual(workers().filter((pid) => pid !== victim).length, 2), 15_000)
+    }
+    const before = ends.length
+    await eventually(() => assert.isAbove(ends.length, before + 100), 15_000)
+    isOver = true
+    await Promise.all(callers)
+    // Only who was answered by one that died has no answer.
+    assert.isBelow(ends.filter((status) => status !== 200).length, 100)
+  }, 60_000)
+
   it("SIGTERM: the streams of all workers end whole, exit 0, nobody is left", async () => {
     const old = workers()
     let begun = 0

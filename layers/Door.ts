@@ -1,0 +1,148 @@
+/**
+ * The port of several workers: the process that keeps them takes every connection and hands it to one of them.
+ *
+ * Node's own way of sharing a port forgets a connection that is on its way to a worker when that worker ends, and refuses
+ * everybody while none listens. Here a connection is the keeper's until a worker says that it has it: what is not taken goes to
+ * another one, and waits where there is none.
+ *
+ * @since 0.1.0
+ */
+import type { Worker } from "node:cluster"
+import { createServer, type Socket } from "node:net"
+import { Effect, type Scope } from "effect"
+import { type CannotListen, cannotListen } from "./NodeServer.ts"
+import type { Address, FromWorker, ToWorker } from "./WorkerMessages.ts"
+
+/** @category models @since 0.1.0 */
+export interface Door {
+  readonly address: Address
+  /** What a worker says about connections. */
+  readonly hear: (worker: Worker, told: FromWorker) => void
+  /** A worker says nothing more: what it has not taken goes to others. */
+  readonly lost: (worker: Worker) => void
+  /** No worker comes any more: nobody waits once the last does not take connections. */
+  readonly finish: () => void
+}
+
+class Handing {
+  /** The workers that take connections, who was handed one last at the end, each with what it has not taken yet. */
+  private readonly takers = new Map<Worker, Map<number, Socket>>()
+  /** What was handed to workers that take no more, until they have said what becomes of it. */
+  private readonly leaving = new Map<Worker, Map<number, Socket>>()
+  private waiting: Array<Socket> = []
+  private isFinishing = false
+  private next = 0
+  private readonly closed: () => void
+
+  constructor(closed: () => void) {
+    this.closed = closed
+  }
+
+  /** To who has the fewest on the way, which is who takes them fastest. */
+  offer(socket: Socket): void {
+    let chosen: readonly [Worker, Map<number, Socket>] | null = null
+    for (const taker of this.takers) if (chosen === null || taker[1].size < chosen[1].size) chosen = taker
+    if (chosen === null) return void (this.isFinishing ? socket.destroy() : this.waiting.push(socket))
+    const [worker, handed] = chosen
+    this.takers.delete(worker)
+    this.takers.set(worker, handed)
+    const id = this.next++
+    handed.set(id, socket)
+    const message: ToWorker = { _tag: "Connection", id }
+    // Who cannot be reached is lost, which is heard of.
+    worker.send(message, socket, { keepOpen: true }, () => {})
+  }
+
+  take(worker: Worker): void {
+    this.takers.set(worker, this.leaving.get(worker) ?? new Map())
+    this.leaving.delete(worker)
+    this.offerAll()
+  }
+
+  leave(worker: Worker): void {
+    const handed = this.takers.get(worker)
+    if (handed === undefined) return
+    this.takers.delete(worker)
+    this.leaving.set(worker, handed)
+    this.closeIfOver()
+  }
+
+  /** A connection that a worker has, or does not want. */
+  answered(worker: Worker, id: number, isTaken: boolean): void {
+    const handed = this.takers.get(worker) ?? this.leaving.get(worker)
+    const socket = handed?.get(id)
+    if (socket === undefined) return
+    handed?.delete(id)
+    if (isTaken) socket.destroy()
+    else this.offer(socket)
+  }
+
+  lost(worker: Worker): void {
+    const handed = this.takers.get(worker) ?? this.leaving.get(worker)
+    this.takers.delete(worker)
+    this.leaving.delete(worker)
+    this.closeIfOver()
+    for (const socket of handed?.values() ?? []) this.offer(socket)
+  }
+
+  finish(): void {
+    this.isFinishing = true
+    this.closeIfOver()
+  }
+
+  private offerAll(): void {
+    const waiting = this.waiting
+    this.waiting = []
+    for (const socket of waiting) this.offer(socket)
+  }
+
+  private closeIfOver(): void {
+    if (!this.isFinishing || this.takers.size > 0) return
+    this.closed()
+    this.offerAll()
+  }
+}
+
+/**
+ * Takes a port until the Scope closes. `port`: 0 picks a free one.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const open = (options: { readonly host: string; readonly port: number }): Effect.Effect<Door, CannotListen, Scope.Scope> =>
+  Effect.gen(function* () {
+    const { host, port } = options
+    const server = createServer({ pauseOnConnect: true })
+    const handing = new Handing(() => server.close())
+    server.on("connection", (socket) => {
+      socket.on("error", () => {})
+      handing.offer(socket)
+    })
+    yield* Effect.acquireRelease(
+      Effect.callback<void, { readonly cause: unknown }>((resume) => {
+        server.once("error", (cause) => resume(Effect.fail({ cause })))
+        server.listen({ host, port }, () => resume(Effect.void))
+      }),
+      () => Effect.sync(() => server.close())
+    ).pipe(Effect.mapError(cannotListen(host, port)))
+    // What a running server complains of is one connection's matter.
+    server.on("error", () => {})
+    const bound = server.address()
+    const address = typeof bound === "object" && bound !== null ? { address: bound.address, port: bound.port } : { address: host, port }
+    const say = (worker: Worker, message: ToWorker): void => {
+      if (worker.isConnected()) worker.send(message, () => {})
+    }
+    return {
+      address,
+      hear: (worker, told) => {
+        if (told._tag === "Taking") {
+          say(worker, { _tag: "Listening", address })
+          handing.take(worker)
+        }
+        if (told._tag === "Leaving") handing.leave(worker)
+        if (told._tag === "Answered") handing.answered(worker, told.id, told.isTaken)
+      },
+      lost: (worker) => handing.lost(worker),
+      finish: () => handing.finish()
+    }
+  })
