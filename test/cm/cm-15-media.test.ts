@@ -8,7 +8,7 @@ import { type Customer, eventually, jsonCall, newCustomer, openAi } from "../sup
 
 const our = house((url) => ({
   BREAKER_FAILURES: "1000",
-  PROVIDER_FIRST_BYTE_TIMEOUT_MS: "150",
+  PROVIDER_FIRST_BYTE_TIMEOUT_MS: "400",
   TOGETHER_API_KEY: "tg-together",
   TOGETHER_BASE_URL: url,
   DEEPINFRA_API_KEY: "di-deepinfra",

@@ -220,7 +220,8 @@ const contract = (name: string, database: Layer.Layer<SqlClient.SqlClient, unkno
           yield* sql`UPDATE webhooks SET lease_node = ${other}::text::bigint, lease_until = clock_timestamp() + interval '1 hour' WHERE id = ${taken.webhook.id}`
           yield* webhooks.test(account, taken.webhook.id)
           yield* webhooks.test(account, free.webhook.id)
-          const hosts = Effect.sync(() => sent.map(({ message }) => message.url.host))
+          // What other tests have left to be tried again may come between.
+          const hosts = Effect.sync(() => sent.map(({ message }) => message.url.host).filter((host) => /^(free|taken)\.test$/.test(host)))
           assert.deepStrictEqual(yield* until(hosts, (all) => all.length >= 1), ["free.test"])
           yield* sql`UPDATE ledger_nodes SET state = 'dead' WHERE id = ${other}::text::bigint`
           assert.deepStrictEqual(yield* until(hosts, (all) => all.length >= 2), ["free.test", "taken.test"])
