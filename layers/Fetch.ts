@@ -79,4 +79,5 @@ const fromEnvironment = make()
 /** Answers a request under the settings of the environment. @category handlers @since 0.1.0 */
 export const fetch = fromEnvironment.fetch
 
-export default { fetch }
+/** A function for hosts that call one, with `fetch` on it for those that look for that. @category handlers @since 0.1.0 */
+export default Object.assign((request: Request): Promise<Response> => fetch(request), { fetch })

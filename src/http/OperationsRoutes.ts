@@ -63,7 +63,13 @@ export const layer = HttpApiBuilder.group(
       .handleRaw("health", () => health)
       .handleRaw("live", () => Effect.succeed(json({ status: "live" })))
       .handleRaw("stripeWebhook", ({ request }) => stripeWebhook(request))
-      .handleRaw("ready", () => Effect.sync(() => json({ status: lifecycle.state() }, lifecycle.state() === "ready" ? 200 : 503)))
+      .handleRaw("ready", () =>
+        Effect.sync(() => {
+          const status = lifecycle.state()
+          const answered = json({ status }, status === "ready" ? 200 : 503)
+          return status === "ready" ? answered : HttpServerResponse.setHeader(answered, "retry-after", "5")
+        })
+      )
       .handleRaw("metrics", ({ request }) =>
         Effect.gen(function* () {
           const key = credential(request)

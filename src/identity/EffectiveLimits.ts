@@ -1,5 +1,5 @@
 /**
- * The limits that hold for a key: the plan's, with what was negotiated for the account and what the key sets on top.
+ * The limits that hold for a key: the plan's, with what was negotiated for the account, or the lower ones that the key sets for itself.
  *
  * @since 0.1.0
  */
@@ -39,6 +39,24 @@ const over = (base: Limits, set: NegotiatedLimits): Limits => {
   }
 }
 
+const lower = <A extends Money.Money | number>(a: A | "none", b: A | "none"): A | "none" =>
+  a === "none" || (b !== "none" && b < a) ? b : a
+
+/** A key is its owner's, and gives nobody more than the owner has. */
+const within = (most: Limits, set: NegotiatedLimits): Limits => {
+  const wanted = over(most, set)
+  return {
+    rpm: lower(most.rpm, wanted.rpm),
+    tokensPerMinute: lower(most.tokensPerMinute, wanted.tokensPerMinute),
+    tokensPerDay: lower(most.tokensPerDay, wanted.tokensPerDay),
+    tokensPerMonth: lower(most.tokensPerMonth, wanted.tokensPerMonth),
+    requestsPerDay: lower(most.requestsPerDay, wanted.requestsPerDay),
+    concurrency: lower(most.concurrency, wanted.concurrency),
+    burst: lower(most.burst, wanted.burst),
+    dailyUsd: lower(most.dailyUsd, wanted.dailyUsd)
+  }
+}
+
 /** @category constructors @since 0.1.0 */
 export const effectiveLimits = (plan: PlanId, account: NegotiatedLimits, key: NegotiatedLimits): Limits =>
-  over(over(plans[plan].limits, account), key)
+  within(over(plans[plan].limits, account), key)

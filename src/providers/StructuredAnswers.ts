@@ -16,7 +16,6 @@ import { JsonSchemas } from "../streams/JsonSchemas.ts"
 import * as Source from "../streams/Source.ts"
 import { type AttemptLog, noteForm } from "./AttemptLog.ts"
 import { AllProvidersFailed, Failover, type FailoverRequest } from "./Failover.ts"
-import { isStrict } from "./protocols/SchemaDialects.ts"
 
 /** @category services @since 0.1.0 */
 export class StructuredAnswers extends Context.Service<StructuredAnswers, Failover["Service"]>()("sluice/providers/StructuredAnswers") {
@@ -26,16 +25,6 @@ export class StructuredAnswers extends Context.Service<StructuredAnswers, Failov
       return make(yield* Failover, yield* JsonSchemas)
     })
   )
-}
-
-/** Providers that hold an answer to a strict schema themselves. */
-const strictHosts: ReadonlyArray<string> = ["openai", "azure-openai"]
-
-/** The form to check; null when there is none, or the provider has seen to it. */
-const formatFor = (request: InferenceRequest, { model, provider }: Candidate): JsonMode.JsonFormat | null => {
-  const format = JsonMode.formatOf(request)
-  if (format?._tag !== "JsonSchema" || format.strict !== true) return format
-  return strictHosts.includes(provider) && model.supports.json_schema && isStrict(format.schema) ? null : format
 }
 
 const textTurn = (role: Turn["role"], text: string): Turn => ({ role, parts: [{ _tag: "Text", text }] })
@@ -86,24 +75,23 @@ const make = (failover: Failover["Service"], schemas: JsonSchemas["Service"]): F
     return judged.problem === null ? { ...mended, events: judged.events } : yield* fail(format, mended, judged.problem)
   })
 
-  const structured = Effect.fnUntraced(function* (request: FailoverRequest) {
+  const structured = Effect.fnUntraced(function* (request: FailoverRequest, format: JsonMode.JsonFormat) {
     const sent = yield* failover.send(request)
-    const format = formatFor(request.request, sent.candidate)
-    if (format === null) return sent
     const { events, problem } = judge(request.log, format, sent)
     if (problem === null) return { ...sent, events }
     if (format._tag === "Json" || request.request.choices > 1) return yield* fail(format, sent, problem)
     return yield* mend(request, format, sent, problem)
   })
 
-  const send: Failover["Service"]["send"] = (request) =>
-    JsonMode.formatOf(request.request) === null ? failover.send(request) : structured(request)
+  const send: Failover["Service"]["send"] = (request) => {
+    const format = JsonMode.formatOf(request.request)
+    return format === null ? failover.send(request) : structured(request, format)
+  }
 
   const stream: Failover["Service"]["stream"] = (request) => {
-    if (JsonMode.formatOf(request.request) === null) return failover.stream(request)
+    const format = JsonMode.formatOf(request.request)
+    if (format === null) return failover.stream(request)
     return Effect.flatMap(failover.stream(request), (opened) => {
-      const format = formatFor(request.request, opened.candidate)
-      if (format === null) return Effect.succeed(opened)
       const noted = (inForm: boolean) => Effect.sync(() => noteForm(request.log, inForm))
       const events = Source.toStream(opened.source).pipe(
         JsonMode.checkStream(format, opened.candidate.provider, schemas),

@@ -5,6 +5,8 @@ import { SqlClient } from "effect/sql"
 import * as NodeCrypto from "../../layers/NodeCrypto.ts"
 import * as PGlite from "../../layers/PGlite.ts"
 import { Role } from "../../schemas/Account.ts"
+import * as Money from "../../schemas/Money.ts"
+import { type NegotiatedLimits, plans } from "../../schemas/Plan.ts"
 import * as Migrations from "../../src/database/Migrations.ts"
 import { Accounts } from "../../src/identity/Accounts.ts"
 import { AuditLog } from "../../src/identity/AuditLog.ts"
@@ -216,6 +218,22 @@ layer(house, { excludeTestServices: true, timeout: 60_000 })("keys in use", (it)
       const { user } = yield* newUser
       const balance = yield* (yield* Ledger).balance(user.id)
       assert.strictEqual(balance.available, 5_000_000_000_000n)
+    })
+  )
+
+  it.effect("CM-2.2.2 a key's own limits lower what its account has and never raise it", () =>
+    Effect.gen(function* () {
+      const { user } = yield* newUser
+      const keys = yield* Keys
+      const limitsOf = Effect.fnUntraced(function* (limits: NegotiatedLimits) {
+        const { key } = yield* keys.create(user.id, { name: `key of ${JSON.stringify(limits)}`, limits })
+        return (yield* use(key)).limits
+      })
+      const { limits } = plans.dev
+      assert.deepStrictEqual(yield* limitsOf({ rpm: "none", concurrency: 1_000_000, tokens_per_day: "none", daily_usd: "none" }), limits)
+      assert.deepStrictEqual(yield* limitsOf({ rpm: 7, daily_usd: "0.5" }), { ...limits, rpm: 7, dailyUsd: Money.usd("0.5") })
+      yield* (yield* Accounts).setLimits(user.id, { rpm: 2, burst: "none" })
+      assert.deepInclude(yield* limitsOf({ rpm: 100, burst: 3 }), { rpm: 2, burst: 3 })
     })
   )
 

@@ -103,12 +103,16 @@ describe("answers of a JSON schema", () => {
     }
   })
 
-  it("X-6 are left to a provider that holds them strictly itself", async () => {
-    const key = await customerWith({ text: "[]" })
+  it("X-6 hold of a provider that promises to keep to a schema itself", async () => {
     const closed = { type: "object", properties: { items: { type: "array" } }, required: ["items"], additionalProperties: false }
     const strict = { response_format: { type: "json_schema", json_schema: { name: "count", strict: true, schema: closed } } }
-    assert.strictEqual((await ask(key, asked("openai/gpt-4o", strict))).status, 200)
-    assert.strictEqual(our.mock.calls().length, 1)
+    const broken = await customerWith({ text: "[]" }, { text: '{"items":1}' })
+    const refused = await ask(broken, asked("openai/gpt-4o", strict))
+    assert.deepStrictEqual([refused.status, refused.body.error?.code], [502, "SCHEMA_MISMATCH"])
+    assert.include(refused.body.error?.message, "`/items`")
+    const mended = await customerWith({ text: "[]" }, { text: '{"items":[]}' })
+    assert.strictEqual((await ask(mended, asked("openai/gpt-4o", strict))).status, 200)
+    assert.strictEqual(our.mock.calls().length, 2)
   })
 
   it("X-6 hold for callers of the Anthropic and the Responses protocol", async () => {

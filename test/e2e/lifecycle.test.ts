@@ -195,6 +195,11 @@ for (const mode of ["embedded", "service"] as const) {
       const stopped = server.stop("SIGTERM")
       const answered = await whole
       assert.deepStrictEqual([answered.status, answered.headers.get("connection")], [200, "close"])
+      // Passed on by whoever started it, the same signal comes twice.
+      const copied = Promise.race([stopped, new Promise((resolve) => setTimeout(resolve, 200, "running"))])
+      void server.stop("SIGTERM")
+      assert.strictEqual(await copied, "running")
+      await new Promise((resolve) => setTimeout(resolve, 600))
       void server.stop("SIGTERM")
       assert.strictEqual(await stopped, 0)
       assert.include(await streamed.text(), '"code":"SERVICE_UNAVAILABLE"')
@@ -206,7 +211,10 @@ for (const mode of ["embedded", "service"] as const) {
       const customer = await newCustomer(server, { balanceUsd: "1" })
       assert.strictEqual((await jsonCall(server.url, null, "GET", "/health/ready")).status, 200)
       const stopped = server.stop("SIGTERM")
-      await eventually(async () => assert.strictEqual((await jsonCall(server.url, null, "GET", "/health/ready")).status, 503))
+      await eventually(async () => {
+        const ready = await jsonCall(server.url, null, "GET", "/health/ready")
+        assert.deepStrictEqual([ready.status, ready.headers.get("retry-after")], [503, "5"])
+      })
       const answered = await chat(server.url, customer.key, { stream: false })
       assert.deepStrictEqual([answered.status, answered.headers.get("connection")], [200, "close"])
       assert.strictEqual(await stopped, 0)

@@ -69,6 +69,7 @@ const made = await fetch(new Request("http://x/admin/users", {
   headers: { authorization: "Bearer admin-key", "content-type": "application/json" },
   body: JSON.stringify({ email: "ada@example.com", plan: "dev" })
 }))
+const called = await handler(new Request("http://x/health/live"))
 const { api_key } = (await made.json()) as { api_key: string }
 const chat = await fetch(new Request("http://x/v1/chat/completions", {
   method: "POST",
@@ -80,7 +81,7 @@ console.log(JSON.stringify({
   same: handler.fetch === fetch,
   before,
   refused: refused.status,
-  statuses: [health?.status, ready?.status, admin?.status, made.status, chat.status],
+  statuses: [health?.status, ready?.status, admin?.status, made.status, chat.status, called.status],
   health: await health?.json(),
   type: chat.headers.get("content-type"),
   text
@@ -201,7 +202,7 @@ describe("the packed package in an empty project", () => {
     assert.strictEqual(code, 0, err)
     const told = JSON.parse(out.trim().split("\n").at(-1) ?? "")
     assert.deepInclude(told, { same: true, before: false, refused: 503, type: "text/event-stream" })
-    assert.deepStrictEqual(told.statuses, [200, 200, 200, 201, 200])
+    assert.deepStrictEqual(told.statuses, [200, 200, 200, 201, 200, 200])
     assert.deepInclude(told.health, { status: "operational" })
     const pieces = [...told.text.matchAll(/"content":"([^"]*)"/g)].map((match) => match[1])
     assert.strictEqual(pieces.join(""), "over fetch")
