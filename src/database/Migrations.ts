@@ -14,6 +14,7 @@ import { createHealth } from "../health/HealthSchema.ts"
 import { createIdentity } from "../identity/IdentitySchema.ts"
 import { createPlans } from "../identity/PlanSchema.ts"
 import { createSignIn } from "../identity/SignInSchema.ts"
+import { createHeldHints } from "../ledger/HeldHints.ts"
 import { createLedger, createLedgerFunctions, extendLedger } from "../ledger/LedgerSchema.ts"
 import { createRequestFunctions, createRequests } from "../usage/RequestLogSchema.ts"
 
@@ -31,6 +32,7 @@ const steps = {
   "0030_sla": createSla,
   "0031_ledger": createLedgerFunctions,
   "0032_requests": createRequestFunctions,
+  "0033_held_hints": createHeldHints,
   "0008_sign_in": createSignIn
 }
 

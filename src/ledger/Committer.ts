@@ -136,8 +136,8 @@ export class Committer {
     })
   }
 
-  heldOf(account: string): bigint {
-    return this.leases.find(account)?.held ?? 0n
+  get holdings(): ReadonlyMap<string, bigint> {
+    return this.leases.holdings
   }
 
   /** By how much what an account spent and holds today passes a cap. */

@@ -36,6 +36,13 @@ export class Leases {
     return this.dirty.size > 0
   }
 
+  /** What requests hold now, by account. */
+  get holdings(): ReadonlyMap<string, bigint> {
+    const held = new Map<string, bigint>()
+    for (const lease of this.byAccount.values()) if (lease.held > 0n) held.set(lease.account, lease.held)
+    return held
+  }
+
   find(account: string): Lease | undefined {
     return this.byAccount.get(account)
   }

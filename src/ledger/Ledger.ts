@@ -23,6 +23,7 @@ import type { Usage } from "../../schemas/Usage.ts"
 import { messageOf } from "../database/Failures.ts"
 import { type Committer, make as makeCommitter } from "./Committer.ts"
 import type { CommitterOptions } from "./CommitterOptions.ts"
+import * as HeldHints from "./HeldHints.ts"
 import type { LedgerStanding } from "./Keeper.ts"
 import * as LedgerBook from "./LedgerBook.ts"
 import * as LedgerReads from "./LedgerReads.ts"
@@ -128,7 +129,8 @@ export class Ledger extends Context.Service<
           Effect.flatMap(Effect.serviceOption(sql.transactionService), (transaction) =>
             Option.isSome(transaction) ? Effect.void : waiting
           )
-        return Ledger.of({ ...make(yield* LedgerReads.make, committer, outside), ...holds(committer) })
+        const elsewhere = options.isAlone === true ? () => Effect.succeed(0n) : yield* HeldHints.make(committer)
+        return Ledger.of({ ...make(yield* LedgerReads.make, committer, outside, elsewhere), ...holds(committer) })
       })
     )
 }
@@ -225,7 +227,8 @@ export const holds = (committer: Committer): Holds => {
 const make = (
   reads: Effect.Success<typeof LedgerReads.make>,
   committer: Committer,
-  outside: (waiting: Effect.Effect<void>) => Effect.Effect<void>
+  outside: (waiting: Effect.Effect<void>) => Effect.Effect<void>,
+  heldElsewhere: (account: AccountId) => Effect.Effect<bigint, unknown>
 ): Omit<Ledger["Service"], keyof Holds> => {
   const flush = outside(committer.flush)
   const giveBack = (account: AccountId) => outside(committer.giveBack(account))
@@ -242,7 +245,8 @@ const make = (
     balance: Effect.fnUntraced(function* (accountId) {
       const row = yield* inOrder(reads.balance(accountId))
       if (row === null) return yield* new LedgerError({ reason: new AccountNotFound({ accountId }) })
-      const held = MoneyValue.make(committer.heldOf(accountId))
+      const elsewhere = yield* Effect.mapError(heldElsewhere(accountId), fromDatabase)
+      const held = MoneyValue.make((committer.holdings.get(accountId) ?? 0n) + elsewhere)
       const available = row.allowance + row.purchased - held
       return {
         allowance: MoneyValue.make(row.allowance),

@@ -102,6 +102,20 @@ describe("a server of two workers", () => {
     assert.strictEqual(new Set(families).size, families.length)
   })
 
+  it("tells the same of what is held whichever worker is asked, and nothing once that has ended", async () => {
+    const streams = Array.from({ length: 4 }, () => chat({ stream: true, mock: { chunks: 60, chunkDelayMs: 50 } }))
+    const held = () =>
+      Promise.all(Array.from({ length: 8 }, () => call("GET", "/v1/credits").then(({ text }) => JSON.parse(text).held_usd)))
+    // 20 output tokens at 10 USD a million, and the prompt, four times.
+    await eventually(async () => {
+      const all = await held()
+      assert.strictEqual(new Set(all).size, 1)
+      assert.isAbove(Number(all[0]), 4 * 0.0002)
+    })
+    for (const { text } of await Promise.all(streams)) assert.isTrue(ended(text))
+    await eventually(async () => assert.deepStrictEqual([...new Set(await held())], ["0.00"]))
+  }, 30_000)
+
   it("a worker that is killed takes its own streams with it and no others; another takes its place, and its holds come back", async () => {
     const before = { served: await served(), credits: await creditsOf(server, customer.key) }
     const charged = async () => (await entriesOf(server, customer.key)).filter(({ kind }) => kind === "charge").length
