@@ -12,6 +12,7 @@ import { App } from "../src/http/App.ts"
 import * as HandedServer from "./HandedServer.ts"
 import * as NodeResponses from "./NodeResponses.ts"
 import * as OpenConnections from "./OpenConnections.ts"
+import * as UnreadRequests from "./UnreadRequests.ts"
 import * as UploadWatch from "./UploadWatch.ts"
 
 /** Times are milliseconds. @category models @since 0.1.0 */
@@ -53,7 +54,7 @@ const make = () => {
     // Uploads may take longer as long as they move: see UploadWatch.
     requestTimeout: 0,
     keepAliveTimeout: 75_000,
-    connectionsCheckingInterval: 2_000
+    connectionsCheckingInterval: 500
   })
   UploadWatch.watch(server)
   return server
@@ -84,6 +85,7 @@ export const layer = (options: NodeServerOptions) =>
       const node = make()
       const { hurry = Effect.never, shutdownDelayMs, shutdownGraceMs } = options
       const connections = OpenConnections.watch(node, Math.min(shutdownDelayMs, LINGER))
+      UnreadRequests.answer(node, connections.answering)
       const atMost = (effect: Effect.Effect<void>, ms: number) => Effect.raceFirst(effect, Effect.raceFirst(Effect.sleep(ms), hurry))
 
       const { beforeListening = Effect.void, host, port } = options

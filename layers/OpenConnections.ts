@@ -4,13 +4,16 @@
  * @since 0.1.0
  */
 import type { IncomingMessage, Server, ServerResponse } from "node:http"
-import { type Socket, Server as TcpServer } from "node:net"
+import { Socket, Server as TcpServer } from "node:net"
+import type { Duplex } from "node:stream"
 import { HandedServer } from "./HandedServer.ts"
 
 /** @category models @since 0.1.0 */
 export interface OpenConnections {
   /** From now on every answer tells its caller that the connection ends with it. */
   readonly leave: () => void
+  /** The latest answer on a connection, as long as it is of interest. */
+  readonly answering: (socket: Duplex) => ServerResponse | null
 }
 
 /** A connection with the latest answer on it: those before it have ended when that has, so that a request costs no more than to note it. */
@@ -79,6 +82,7 @@ export const watch = (server: Server, lingerMs: number): OpenConnections => {
     leave: () => {
       isLeaving = true
       for (const { last } of open.values()) if (last !== null) last.shouldKeepAlive = false
-    }
+    },
+    answering: (socket) => (socket instanceof Socket && open.get(socket)?.last) || null
   }
 }

@@ -8,6 +8,7 @@
  */
 import type { IncomingMessage, Server, ServerResponse } from "node:http"
 import type { Socket } from "node:net"
+import { endLate } from "./UnreadRequests.ts"
 
 /** Times are milliseconds. @category models @since 0.1.0 */
 export interface UploadBounds {
@@ -31,8 +32,6 @@ interface Watched {
   bytes: number
 }
 
-const refusal = "HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
-
 /** Cuts a request that is late and does not move, or that nobody reads any more. */
 const look = (socket: Socket, watched: Watched, bounds: UploadBounds, now: number): void => {
   const { request, response } = watched
@@ -52,8 +51,8 @@ const look = (socket: Socket, watched: Watched, bounds: UploadBounds, now: numbe
   const isAnswered = response?.writableEnded === true
   if (now - watched.since < bounds.withinMs || (moved >= bounds.leastBytes && !isAnswered)) return
   // An answer that has begun cannot be followed by another.
-  if (response?.headersSent === false && socket.writable) socket.write(refusal)
-  socket.destroySoon()
+  if (response?.headersSent === false && socket.writable) endLate(socket)
+  else socket.destroySoon()
 }
 
 /** Cuts requests that take longer than the bounds allow, until the server closes. @category constructors @since 0.1.0 */

@@ -192,14 +192,27 @@ describe("bad input", () => {
     assert.match(wrong.body.error.message, /email/)
   })
 
-  it("cuts headers that are too large", async () => {
-    const text = await new Promise<string>((resolve) => {
-      const socket = connect(Number(new URL(our.server.url).port), "127.0.0.1")
-      let received = ""
-      socket.on("data", (chunk) => (received += chunk.toString()))
-      socket.on("close", () => resolve(received))
-      socket.write(`GET /health HTTP/1.1\r\nhost: x\r\nx-big: ${"x".repeat(20_000)}\r\n\r\n`)
-    })
-    assert.match(text, /^HTTP\/1.1 431/)
-  })
+  const unread: ReadonlyArray<readonly [string, string, number]> = [
+    ["headers that are too large", `GET /health HTTP/1.1\r\nhost: x\r\nx-big: ${"x".repeat(20_000)}\r\n\r\n`, 431],
+    ["what is no HTTP", "hello\r\n\r\n", 400],
+    ["a length that is none", "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: many\r\n\r\n", 400],
+    ["an expectation of which nothing is known", "GET /health HTTP/1.1\r\nhost: x\r\nexpect: miracles\r\nconnection: close\r\n\r\n", 417],
+    ["headers that do not come to an end", "GET /health HTTP/1.1\r\nhost: x\r\nx-slow: ", 408]
+  ]
+  for (const [what, bytes, status] of unread) {
+    it(`answers ${what} with ${status}, a name and a failure like any other`, async () => {
+      const startedAt = Date.now()
+      const text = await new Promise<string>((resolve) => {
+        const socket = connect(Number(new URL(our.server.url).port), "127.0.0.1")
+        let received = ""
+        socket.on("data", (chunk) => (received += chunk.toString()))
+        socket.on("close", () => resolve(received))
+        socket.write(bytes)
+      })
+      assert.include(text, `HTTP/1.1 ${status} `)
+      assert.match(text, /\r\nx-request-id: [0-9a-f-]{36}\r\n/)
+      assert.match(text, /"error":\{"message":"[^"]+","type":"invalid_request_error","code":"[A-Z_]+","param":null\}\}/)
+      assert.isBelow(Date.now() - startedAt, 11_500)
+    }, 20_000)
+  }
 })
