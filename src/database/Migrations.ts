@@ -17,6 +17,7 @@ import { createSignIn } from "../identity/SignInSchema.ts"
 import { createHeldHints } from "../ledger/HeldHints.ts"
 import { createLedger, createLedgerFunctions, extendLedger } from "../ledger/LedgerSchema.ts"
 import { createRequestFunctions, createRequests } from "../usage/RequestLogSchema.ts"
+import { createUntold } from "../usage/UntoldRequests.ts"
 
 const steps = {
   "0001_ledger": createLedger,
@@ -33,6 +34,7 @@ const steps = {
   "0031_ledger": createLedgerFunctions,
   "0032_requests": createRequestFunctions,
   "0033_held_hints": createHeldHints,
+  "0034_untold_requests": createUntold,
   "0008_sign_in": createSignIn
 }
 

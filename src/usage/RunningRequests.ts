@@ -1,7 +1,7 @@
 /**
  * Requests that run for long are written down while they do, so that a crash leaves their names: each becomes a row `lost`.
  *
- * One that ends within a second costs nothing but its place in a map. Whether a process is gone is the ledger's to know.
+ * One that ends at once costs nothing but its place in a map. Whether a process is gone is the ledger's to know.
  *
  * @since 0.1.0
  */
@@ -12,6 +12,7 @@ import { Ledger } from "../ledger/Ledger.ts"
 import { Outcomes } from "./Outcomes.ts"
 import { make as makeBook, type RequestBook, type RequestRecord } from "./RequestBook.ts"
 import { RequestLog } from "./RequestLog.ts"
+import * as UntoldRequests from "./UntoldRequests.ts"
 
 /** A request that has begun. @category models @since 0.1.0 */
 export interface RunningRequest {
@@ -41,9 +42,11 @@ export class RunningRequests extends Context.Service<
   )
 }
 
-/** A request that runs longer, in milliseconds, is written down. */
-const LONG = 1_000
-const RECLAIM_EVERY = 10_000
+/** A request that runs longer, in milliseconds, is written down; how often that is looked for, and how often the ended are forgotten. */
+const LONG = 200
+const LOOK_EVERY = 100
+const FORGET_EVERY = 1_000
+const RECLAIM_EVERY = 5_000
 /** Rows of one statement. */
 const BATCH = 500
 /** How long the last statement may take when the process ends. */
@@ -114,7 +117,7 @@ const makeTable = Effect.map(SqlClient.SqlClient, (sql) => ({
 }))
 
 /** Writes rows of what was left, then forgets it: two who do so at once write the same. */
-const reclaimWith = (table: Effect.Success<typeof makeTable>, book: RequestBook) =>
+const reclaimWith = (table: Effect.Success<typeof makeTable>, book: RequestBook, untold: Effect.Effect<void, unknown>) =>
   Effect.gen(function* () {
     let left = yield* table.left
     while (left.length > 0) {
@@ -123,6 +126,7 @@ const reclaimWith = (table: Effect.Success<typeof makeTable>, book: RequestBook)
       yield* Effect.logWarning(`${left.length} requests were cut by the end of a process`)
       left = left.length < BATCH ? [] : yield* table.left
     }
+    yield* untold
   }).pipe(
     Effect.catch((error) => Effect.logWarning(`Requests of processes that are gone could not be read: ${messageOf(error).slice(0, 300)}`))
   )
@@ -132,7 +136,8 @@ const make = Effect.gen(function* () {
   const log = yield* RequestLog
   const outcomes = yield* Outcomes
   const table = yield* makeTable
-  const reclaim = reclaimWith(table, yield* makeBook)
+  const book = yield* makeBook
+  const reclaim = reclaimWith(table, book, yield* UntoldRequests.make(book))
   const running = new Map<string, RunningRequest>()
   const written = new Set<string>()
   const some = Latch.makeUnsafe(false)
@@ -158,31 +163,36 @@ const make = Effect.gen(function* () {
     const present = ledger.node()
     if (present !== node && written.size > 0) yield* table.move(present, [...written])
     node = present
-    if (fresh.length > 0) {
-      yield* table.add(node, fresh)
-      for (const { id } of fresh) written.add(id)
-    }
+    if (fresh.length === 0) return
+    yield* table.add(node, fresh)
+    for (const { id } of fresh) written.add(id)
+  })
+
+  const forget = Effect.gen(function* () {
     const ended = [...written].filter((id) => !running.has(id))
     if (ended.length === 0) return
     // A request is not forgotten here before its row is there.
     yield* log.flush
     yield* table.remove(ended)
     for (const id of ended) written.delete(id)
-  }).pipe(Effect.catch((error) => Effect.logDebug(`Running requests could not be written: ${messageOf(error).slice(0, 300)}`)))
+  })
+  const orTold = (work: Effect.Effect<void, unknown>) =>
+    Effect.catch(work, (error) => Effect.logDebug(`Running requests could not be written: ${messageOf(error).slice(0, 300)}`))
 
   yield* reclaim
-  yield* Effect.addFinalizer(() => Effect.ignore(Effect.timeout(write, LAST)))
+  yield* Effect.addFinalizer(() => Effect.ignore(Effect.timeout(Effect.andThen(orTold(write), orTold(forget)), LAST)))
   yield* Effect.forkScoped(Effect.forever(Effect.andThen(Effect.sleep(RECLAIM_EVERY), reclaim)))
   yield* Effect.forkScoped(
     Effect.forever(
       Effect.gen(function* () {
         if (running.size + written.size === 0) some.closeUnsafe()
         yield* some.await
-        yield* Effect.sleep(LONG)
-        yield* write
+        yield* Effect.sleep(LOOK_EVERY)
+        yield* orTold(write)
       })
     )
   )
+  yield* Effect.forkScoped(Effect.forever(Effect.andThen(Effect.sleep(FORGET_EVERY), orTold(forget))))
   return RunningRequests.of({
     begin: (request) => {
       running.set(request.id, request)

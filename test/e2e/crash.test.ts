@@ -63,26 +63,41 @@ const load = (server: RunningServer, customer: Customer, seen: Seen) => {
   }
 }
 
-const allEntries = async (server: RunningServer, key: string): Promise<ReadonlyArray<EntryRow>> => {
-  const entries: Array<EntryRow> = []
+const allOf = async <A>(server: RunningServer, key: string, path: string): Promise<ReadonlyArray<A>> => {
+  const rows: Array<A> = []
   let cursor: string | null = null
   do {
-    const page: { body: { data: ReadonlyArray<EntryRow>; next_cursor: string | null } } = await jsonCall(
+    const page: { body: { data: ReadonlyArray<A>; next_cursor: string | null } } = await jsonCall(
       server.url,
       key,
       "GET",
-      `/v1/credits/entries?limit=1000${cursor === null ? "" : `&cursor=${cursor}`}`
+      `${path}?limit=1000${cursor === null ? "" : `&cursor=${cursor}`}`
     )
-    entries.push(...page.body.data)
+    rows.push(...page.body.data)
     cursor = page.body.next_cursor
   } while (cursor !== null)
-  return entries
+  return rows
+}
+
+/** Every charge has its row, though rows are gathered when ends are not. */
+const told = async (server: RunningServer, customer: Customer) => {
+  await eventually(async () => {
+    const charges = (await allOf<EntryRow>(server, customer.key, "/v1/credits/entries")).filter(({ kind }) => kind === "charge")
+    const rows = await allOf<{ id: string; outcome: string; cost_usd: string }>(server, customer.key, "/v1/requests")
+    const costs = new Map(rows.map((row) => [row.id, -pico(row.cost_usd)]))
+    assert.deepStrictEqual(
+      charges.filter((charge) => costs.get(charge.request_id ?? "") !== pico(charge.amount_usd)),
+      []
+    )
+    const { total } = (await jsonCall<{ total: { requests: number } }>(server.url, customer.key, "GET", "/v1/usage?group_by=model")).body
+    assert.strictEqual(total.requests, rows.length)
+  }, 20_000)
 }
 
 /** Everything that was seen is charged once, nothing twice, nothing is held, and the book adds up. */
 const sound = async (server: RunningServer, customer: Customer, seen: Seen) => {
   await eventually(async () => assert.strictEqual((await creditsOf(server, customer.key)).held_usd, "0.00"), 5_000)
-  const entries = await allEntries(server, customer.key)
+  const entries = await allOf<EntryRow>(server, customer.key, "/v1/credits/entries")
   const charges = entries.filter((entry) => entry.kind === "charge")
   const charged = new Set(charges.map((entry) => entry.request_id))
   assert.strictEqual(charged.size, charges.length, "nothing is charged twice")
@@ -136,6 +151,7 @@ for (const mode of ["embedded", "service"] as const) {
         if (round % 5 === 4 || round === ROUNDS - 1) await sound(server, customer, seen)
       }
       assert.isAtLeast(seen.ended.length, ROUNDS)
+      await told(server, customer)
       await server.stop()
     }, 240_000)
   })

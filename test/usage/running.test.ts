@@ -9,6 +9,7 @@ import * as PGlite from "../../layers/PGlite.ts"
 import * as Migrations from "../../src/database/Migrations.ts"
 import { Ledger } from "../../src/ledger/Ledger.ts"
 import { Outcomes } from "../../src/usage/Outcomes.ts"
+import { idAt } from "../../src/usage/RequestBook.ts"
 import { RequestLog } from "../../src/usage/RequestLog.ts"
 import { RunningRequests } from "../../src/usage/RunningRequests.ts"
 import { caller, tell } from "../support/outcomes.ts"
@@ -109,6 +110,42 @@ shared(layer)("requests under way", (it) => {
       assert.deepStrictEqual(yield* written, [running])
       const sums = yield* sql<{ n: string }>`SELECT sum(requests)::text AS n FROM usage_hours WHERE hour = '2026-01-01Z'`
       assert.strictEqual(sums[0]?.n, "3", "each counted once")
+    })
+  )
+
+  it.effect("an end in the book whose row died with its process has one of what the book knows; that of a live process is waited for", () =>
+    Effect.gen(function* () {
+      const sql = yield* SqlClient.SqlClient
+      const [dead, live, fresh] = [yield* newNode("dead"), yield* newNode("live"), yield* newNode("dead")]
+      const idOf = (ms: number) => `${idAt(Date.now() - 10_000 - ms)}-7000-8000-${String(made++).padStart(12, "0")}`
+      const [told, refunded, waited, early, old] = [idOf(2_000), idOf(1_000), idOf(3_000), idOf(4_000), idOf(60_000)] as const
+      yield* sql`UPDATE ledger_nodes SET heartbeat_at = clock_timestamp() - interval '10 seconds' WHERE id <> ${fresh}::text::bigint`
+      const usage = JSON.stringify({ input: 3, cachedRead: 1, cacheWrite: 0, output: 5, reasoning: 2, images: 0, source: "provider" })
+      for (const [id, kind, of] of [
+        [told, "charge", dead],
+        [refunded, "refund", dead],
+        [old, "charge", dead],
+        [waited, "charge", live],
+        [early, "charge", fresh]
+      ] as const) {
+        yield* sql`INSERT INTO entries (account, kind, d_allowance, d_purchased, cost, rid, model, provider, node, usage)
+          VALUES (${caller.accountId}, ${kind}, 0, 0, 2500000000000, ${id}, 'org/model', 'groq', ${of}::text::bigint, ${usage})`
+      }
+      const { reclaim } = yield* RunningRequests
+      yield* Effect.all([reclaim, reclaim], { concurrency: 2 })
+      const row = yield* (yield* RequestLog).get(caller.accountId, told)
+      assert.deepInclude(row, {
+        model: "org/model",
+        provider: "groq",
+        outcome: "ok",
+        status: 200,
+        cost_usd: "2.50",
+        usage_source: "provider"
+      })
+      assert.deepStrictEqual(row?.tokens, { input: 3, cached_read: 1, cache_write: 0, output: 5, reasoning: 2 })
+      assert.deepStrictEqual(yield* rowOf(refunded), ["refunded", "0.00"])
+      // Longer ones were among the running; who was heard of just now may still write its own.
+      assert.deepStrictEqual([yield* rowOf(old), yield* rowOf(waited), yield* rowOf(early)], [null, null, null])
     })
   )
 
