@@ -18,6 +18,8 @@ export interface ProviderPreference {
   readonly order: ReadonlyArray<string>
   readonly only: ReadonlyArray<string>
   readonly allowFallbacks: boolean
+  /** A slug that stood alone: that provider has to serve the model and is asked first, others after it. */
+  readonly named?: string
   /** By what the providers are ordered, where `order` does not say. */
   readonly sort?: ProviderSort
 }

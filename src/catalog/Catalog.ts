@@ -14,13 +14,19 @@ import { type CatalogData, type CatalogModel, shipped } from "./CatalogData.ts"
 import { detectProvider, orgProviders } from "./ProviderDetection.ts"
 
 /** No provider serves a model of that name. @category errors @since 0.1.0 */
-export class ModelNotFound extends Schema.TaggedClass<ModelNotFound>()("ModelNotFound", { model: Schema.String }) {}
+export class ModelNotFound extends Schema.TaggedClass<ModelNotFound>()("ModelNotFound", {
+  model: Schema.String,
+  /** The field that named it, where that is not `model`. */
+  param: Schema.optionalKey(Schema.String)
+}) {}
 
 /** The model exists, but no provider of it has a key. @category errors @since 0.1.0 */
 export class NoActiveProvider extends Schema.TaggedClass<NoActiveProvider>()("NoActiveProvider", {
   model: Schema.String,
-  /** Providers that would serve it. */
-  providers: Schema.Array(Schema.String)
+  /** Providers that would serve it, as far as the caller takes them. */
+  providers: Schema.Array(Schema.String),
+  /** The caller takes only these, whoever else serves it. */
+  asked: Schema.Boolean
 }) {}
 
 /** A high-value model without a price of its own is never served at a default. @category errors @since 0.1.0 */
@@ -182,8 +188,13 @@ class Index {
       org: orgProviders[model.org] ?? [],
       preference: preference === null ? null : { ...preference, order: this.slugs(preference.order), only: this.slugs(preference.only) }
     })
+    const [named] = this.slugs(preference?.named === undefined ? [] : [preference.named])
     const active = slugs.filter((slug) => this.registry.get(slug)?.active === true)
-    if (active.length === 0) return new CatalogError({ reason: new NoActiveProvider({ model: model.id, providers: slugs }) })
+    if (active.length === 0 || (named !== undefined && !active.includes(named))) {
+      const asked = preference !== null && wantedOf(preference).length > 0
+      const providers = named === undefined ? slugs : [named]
+      return new CatalogError({ reason: new NoActiveProvider({ model: model.id, providers, asked }) })
+    }
     let isDefault = false
     const candidates = active.flatMap((slug): ReadonlyArray<Candidate> => {
       const priced = priceAt(entry, slug)
@@ -192,7 +203,8 @@ class Index {
       isDefault ||= priced.isDefault
       return [{ model, provider: slug, nativeId: row.nativeId, pricing: priced.pricing }]
     })
-    if (candidates.length === 0) return new CatalogError({ reason: new PricingUnavailable({ model: model.id }) })
+    const isServed = named === undefined ? candidates.length > 0 : candidates[0]?.provider === named
+    if (!isServed) return new CatalogError({ reason: new PricingUnavailable({ model: model.id }) })
     return { candidates, isDefault }
   }
 
@@ -213,7 +225,7 @@ class Index {
     const unknown = [...preference.order, ...preference.only].find((slug) => this.registry.get(slug) === undefined)
     if (unknown !== undefined) return invalidRoute(`There is no provider \`${unknown}\`. GET /v1/providers lists them.`, "provider")
     const serving = allowedProviders(model)
-    const wanted = preference.only.length > 0 ? preference.only : preference.allowFallbacks ? [] : preference.order
+    const wanted = wantedOf(preference)
     if (wanted.length === 0 || this.slugs(wanted).some((slug) => serving.includes(slug))) return null
     return invalidRoute(`\`${model.id}\` is not served by ${wanted.join(", ")}. It is served by ${serving.join(", ")}.`, "provider")
   }
@@ -222,6 +234,13 @@ class Index {
   private slugs(names: ReadonlyArray<string>): ReadonlyArray<string> {
     return names.map((name) => this.registry.get(name)?.definition.slug ?? name)
   }
+}
+
+/** The providers of which one has to serve the model; none where the caller leaves it to us. */
+const wantedOf = ({ allowFallbacks, named, only, order }: ProviderPreference): ReadonlyArray<string> => {
+  if (only.length > 0) return only
+  if (named !== undefined) return [named]
+  return allowFallbacks ? [] : order
 }
 
 /** A provider's own price, else the model's, else the default where that may be. */

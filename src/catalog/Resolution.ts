@@ -17,7 +17,7 @@ import { livedQuality, QualitySignals, type SignalsOf } from "../routing/Quality
 import { type Recommend, Recommender } from "../routing/Recommender.ts"
 import { decide, describeNeeds, needsOf, type Routing } from "../routing/RouterDecision.ts"
 import { parseRouter, type RouterName, routerNames } from "../routing/RouterName.ts"
-import { Catalog, CatalogError, InvalidRoute } from "./Catalog.ts"
+import { Catalog, CatalogError, InvalidRoute, ModelNotFound } from "./Catalog.ts"
 import { CatalogListing } from "./CatalogListing.ts"
 import type { ListedModel } from "./ModelListing.ts"
 
@@ -82,11 +82,12 @@ const MODELS = 3
 /** The provider that stands in where there is no other. */
 const SANDBOX = "sandbox"
 
-const refuse = (message: string, param = "model") => Effect.fail(new CatalogError({ reason: new InvalidRoute({ message, param }) }))
+const refuse = (message: string) => Effect.fail(new CatalogError({ reason: new InvalidRoute({ message, param: "model" }) }))
 
 /** A model as a contender, judged at the provider that would be asked first; undefined when the caller's providers do not serve it. */
 const contend = (parts: Parts, request: InferenceRequest, { model, usable }: ListedModel): Contender | undefined => {
-  const only = (request.preference?.only ?? []).map((name) => parts.registry.get(name)?.definition.slug ?? name)
+  const { named, only: listed = [] } = request.preference ?? {}
+  const only = (named === undefined ? listed : [named]).map((name) => parts.registry.get(name)?.definition.slug ?? name)
   const first = only.length === 0 ? usable[0] : usable.find((slug) => only.includes(slug))
   const pricing = model.providers.find((row) => row.slug === first)?.pricing
   if (first === undefined || pricing === undefined || pricing === null) return undefined
@@ -168,6 +169,13 @@ const named = (parts: Parts, name: string, request: InferenceRequest): Effect.Ef
   )
 }
 
+/** The provider named is the model's: a fallback model that it does not serve is another's. */
+const withoutNamed = (request: InferenceRequest): InferenceRequest => {
+  if (request.preference?.named === undefined) return request
+  const { named: _, ...preference } = request.preference
+  return { ...request, preference }
+}
+
 const withFallbacks = Effect.fnUntraced(function* (parts: Parts, request: InferenceRequest): Effect.fn.Return<Resolved, CatalogError> {
   if (request.fallbackModels.length === 0) return yield* named(parts, request.model, request)
   const first = yield* Effect.result(named(parts, request.model, request))
@@ -175,10 +183,13 @@ const withFallbacks = Effect.fnUntraced(function* (parts: Parts, request: Infere
   if (first._tag === "Success") all.push(...first.success.candidates)
   // Only a model that nobody serves just now is passed over; a wrong name is told, not hidden by a fallback.
   else if (first.failure.reason._tag !== "NoActiveProvider") return yield* Effect.fail(first.failure)
+  const next = withoutNamed(request)
   for (const model of request.fallbackModels) {
-    const next = yield* Effect.result(named(parts, model, request))
-    if (next._tag === "Success") all.push(...next.success.candidates)
-    else if (next.failure.reason._tag === "ModelNotFound") return yield* refuse(`The fallback model \`${model}\` does not exist.`, "models")
+    const found = yield* Effect.result(named(parts, model, next))
+    if (found._tag === "Success") all.push(...found.success.candidates)
+    else if (found.failure.reason._tag === "ModelNotFound") {
+      return yield* new CatalogError({ reason: new ModelNotFound({ model, param: "models" }) })
+    }
   }
   if (!Arr.isReadonlyArrayNonEmpty(all)) return yield* Effect.fromResult(first)
   return { candidates: all, routing: first._tag === "Success" ? first.success.routing : null }

@@ -85,14 +85,16 @@ export const fromCatalog = (error: CatalogError): ApiError => {
   switch (reason._tag) {
     case "ModelNotFound":
       return make(404, "model_not_found", `The model \`${reason.model}\` does not exist. GET /v1/models lists what is served.`, {
-        param: "model"
+        param: reason.param ?? "model"
       })
     case "NoActiveProvider":
       return make(
         503,
         "PROVIDER_UNAVAILABLE",
-        `No provider of \`${reason.model}\` is switched on here. It is served by: ${reason.providers.join(", ")}; give one of them a key.`,
-        { param: "model" }
+        reason.asked
+          ? `No provider that was asked for is switched on here: ${reason.providers.join(", ")}. Give it a key, or ask for \`${reason.model}\` at another of its providers.`
+          : `No provider of \`${reason.model}\` is switched on here. It is served by: ${reason.providers.join(", ")}; give one of them a key.`,
+        { param: reason.asked ? "provider" : "model" }
       )
     case "PricingUnavailable":
       return make(503, "PRICING_UNAVAILABLE", `The model \`${reason.model}\` has no explicit price, so it is not served.`, {

@@ -43,7 +43,7 @@ const sorts = ["price", "latency", "throughput"] as const
 /** The `provider` field. @category decoding @since 0.1.0 */
 export const readPreference = (value: Json.Json | undefined): Read<ProviderPreference | null> => {
   if (value === undefined || value === null) return absent
-  if (typeof value === "string") return Result.succeed({ order: [value], only: [], allowFallbacks: true })
+  if (typeof value === "string") return Result.succeed({ order: [value], only: [], allowFallbacks: true, named: value })
   if (!Json.isObject(value))
     return refuse("`provider` must be a slug, or an object with `order`, `only`, `allow_fallbacks` and `sort`.", "provider")
   const allow = value["allow_fallbacks"]

@@ -47,6 +47,28 @@ describe("model resolution", () => {
     }).pipe(Effect.provide(layer))
   )
 
+  it.effect("CM-3.5 a provider named alone is first with others after it, and is never passed over", () =>
+    Effect.gen(function* () {
+      const catalog = yield* Catalog
+      const at = (model: string, named: string) => catalog.candidates(model, { order: [named], only: [], allowFallbacks: true, named })
+      const [first, ...others] = yield* at("meta-llama/llama-3.3-70b-instruct", "deepinfra")
+      assert.strictEqual(first?.provider, "deepinfra")
+      assert.isNotEmpty(others)
+      const refused = (yield* Effect.flip(at("openai/gpt-4o", "anthropic"))).reason
+      assert.strictEqual(refused._tag, "InvalidRoute")
+      const off = yield* Effect.flip(
+        Effect.provide(
+          Effect.flatMap(Catalog, (few) =>
+            few.candidates("openai/gpt-4o", { order: ["openrouter"], only: [], allowFallbacks: true, named: "openrouter" })
+          ),
+          Catalog.layer.pipe(Layer.provide(ProviderRegistry.layer(new Map([["openai", { apiKey: Redacted.make("key") }]])))),
+          { local: true }
+        )
+      )
+      assert.deepInclude({ ...off.reason }, { _tag: "NoActiveProvider", providers: ["openrouter"], asked: true })
+    }).pipe(Effect.provide(layer))
+  )
+
   it.effect("CM-3.6 the form of a name points to its provider", () =>
     Effect.gen(function* () {
       const [fireworks] = yield* candidates("accounts/fireworks/models/llama-v3p3-70b-instruct")

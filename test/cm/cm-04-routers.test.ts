@@ -213,6 +213,27 @@ describe("the general router", () => {
     }).pipe(Effect.provide(world()))
   )
 
+  it.effect("a provider that the caller names is the first of every model that a router takes", () =>
+    Effect.gen(function* () {
+      const preference = { order: ["anthropic"], only: [], allowFallbacks: true, named: "anthropic" }
+      const { candidates } = yield* resolved("router:general:quality", {}, { preference })
+      const first = new Map<string, string>()
+      for (const { model: entry, provider } of candidates) if (!first.has(entry.id)) first.set(entry.id, provider)
+      assert.deepStrictEqual([...first.values()], ["anthropic", "anthropic", "anthropic"])
+    }).pipe(Effect.provide(world()))
+  )
+
+  it.effect("a provider that the caller names is the model's own: a fallback model that it does not serve is another's", () =>
+    Effect.gen(function* () {
+      const preference = { order: ["openai"], only: [], allowFallbacks: true, named: "openai" }
+      const { candidates } = yield* resolved("gpt-4o", {}, { preference, fallbackModels: ["anthropic/claude-sonnet-4"] })
+      assert.strictEqual(candidates[0].provider, "openai")
+      assert.isTrue(candidates.some(({ model: { id }, provider }) => id === "anthropic/claude-sonnet-4" && provider === "anthropic"))
+      const unknown = yield* Effect.flip(resolved("gpt-4o", {}, { fallbackModels: ["nobody/nothing"] }))
+      assert.deepInclude({ ...unknown.reason }, { _tag: "ModelNotFound", model: "nobody/nothing", param: "models" })
+    }).pipe(Effect.provide(world()))
+  )
+
   it.effect("a recommender is heard, unless it fails, knows no such model, or takes too long", () => {
     const answers: { next: Effect.Effect<ReadonlyArray<string>, unknown> } = { next: Effect.succeed(["openai/gpt-4o"]) }
     return Effect.gen(function* () {

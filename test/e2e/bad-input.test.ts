@@ -57,7 +57,19 @@ describe("bad input", () => {
     ["a temperature out of range", JSON.stringify({ ...valid, temperature: 9 }), 400, /temperature/, "temperature"],
     ["stream of the wrong type", JSON.stringify({ ...valid, stream: "yes" }), 400, /stream/, "stream"],
     ["an unknown provider", JSON.stringify({ ...valid, provider: "nobody" }), 400, /nobody/, "provider"],
-    ["an unknown fallback model", JSON.stringify({ ...valid, models: ["no-such-model"] }), 400, /no-such-model/, "models"],
+    ["a provider that does not serve the model", JSON.stringify({ ...valid, provider: "anthropic" }), 400, /by anthropic/, "provider"],
+    ["only such providers", JSON.stringify({ ...valid, provider: { only: ["anthropic"] } }), 400, /by anthropic/, "provider"],
+    ["the sandbox for another's model", JSON.stringify({ ...valid, provider: "sandbox" }), 400, /by sandbox/, "provider"],
+    ["a provider without a key", JSON.stringify({ ...valid, provider: "openrouter" }), 503, /on here: openrouter\./, "provider"],
+    ["only such a provider", JSON.stringify({ ...valid, provider: { only: ["openrouter"] } }), 503, /on here: openrouter\./, "provider"],
+    ["an unknown fallback model", JSON.stringify({ ...valid, models: ["no-such-model"] }), 404, /no-such-model/, "models"],
+    [
+      "an unknown first of several models",
+      JSON.stringify({ messages: valid.messages, models: ["no-such-model", "gpt-4o"] }),
+      404,
+      /no-such-model/,
+      "model"
+    ],
     ["n out of range", JSON.stringify({ ...valid, n: 1_000 }), 400, /`n`/, "n"]
   ]
   for (const [name, body, status, message, param] of bodies) {
