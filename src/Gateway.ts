@@ -147,6 +147,9 @@ const guardInput = Effect.fnUntraced(function* (line: Line, run: GatewayRun, gua
 const check = Effect.fnUntraced(function* (line: Line, run: GatewayRun) {
   if (run.call.caller.guardrails !== undefined) yield* guardInput(line, run, run.call.caller.guardrails)
   const { caller, request } = run.call
+  // Whoever has no key is told so whether the model can be had just now or not.
+  const beyond = caller.isAnonymous ? line.resolution.priced(request) : null
+  if (beyond !== null) return yield* new ModelNeedsKey({ model: beyond })
   const resolved = yield* line.resolution.resolve(request, caller.isAnonymous ? null : caller.accountId)
   run.routing = resolved.routing
   const cost = (candidate: Candidate): bigint => priceRoute(request, [candidate]).amount

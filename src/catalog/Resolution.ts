@@ -39,6 +39,8 @@ export class Resolution extends Context.Service<
   {
     /** The candidates of a request: of its model, then of its fallback models; all of them can do what is asked. Routers heed what the account has seen of models. */
     readonly resolve: (request: InferenceRequest, accountId?: string | null) => Effect.Effect<Resolved, CatalogError>
+    /** The first of the models named that is known and not free, whether anybody serves it or not; null where there is none. */
+    readonly priced: (request: InferenceRequest) => string | null
   }
 >()("sluice/catalog/Resolution") {
   static readonly layer = Layer.effect(
@@ -55,7 +57,10 @@ export class Resolution extends Context.Service<
         routes: yield* ModelRoutes,
         conversations: new Conversations()
       }
-      return Resolution.of({ resolve: (request, accountId) => resolve({ ...parts, accountId: accountId ?? null }, request) })
+      return Resolution.of({
+        resolve: (request, accountId) => resolve({ ...parts, accountId: accountId ?? null }, request),
+        priced: (request) => pricedOf(parts, request)
+      })
     })
   )
 }
@@ -196,9 +201,18 @@ const withFallbacks = Effect.fnUntraced(function* (parts: Parts, request: Infere
 })
 
 /** A name that stands for several models as those. */
-const spelledOut = (parts: Parts, request: InferenceRequest): InferenceRequest => {
+const spelledOut = (parts: Pick<Parts, "routes">, request: InferenceRequest): InferenceRequest => {
   const [model, ...others] = parts.routes.size === 0 ? [] : (parts.routes.get(request.model.toLowerCase()) ?? [])
   return model === undefined ? request : { ...request, model, fallbackModels: [...others, ...request.fallbackModels] }
+}
+
+const pricedOf = (parts: Pick<Parts, "catalog" | "routes">, asked: InferenceRequest): string | null => {
+  const { fallbackModels, model } = spelledOut(parts, asked)
+  for (const name of [model, ...fallbackModels]) {
+    const found = parts.catalog.find(name)
+    if (found !== undefined && !found.free) return found.id
+  }
+  return null
 }
 
 const resolve = Effect.fnUntraced(function* (parts: Parts, asked: InferenceRequest): Effect.fn.Return<Resolved, CatalogError> {

@@ -73,6 +73,10 @@ describe("inference without a key", () => {
         assert.deepInclude({ ...(await ask(address, { model: "gpt-4o" })) }, { status: 403, code: "anonymous_model_restricted" })
       }
       assert.strictEqual((await ask(address, { models: [FREE, "gpt-4o"] })).status, 403)
+      // Nobody who serves this one is switched on here: whoever has no key is told of the key all the same.
+      const off = { model: "deepseek/deepseek-reasoner" }
+      assert.deepInclude({ ...(await ask(address, off)) }, { status: 403, code: "anonymous_model_restricted" })
+      assert.strictEqual((await ask(address, { models: [FREE, off.model] })).status, 403)
       assert.strictEqual((await ask(address, { model: "no/such-model" })).status, 404)
       assert.strictEqual(world.mock.calls().length, before)
       assert.strictEqual((await ask(address)).status, 200)
