@@ -23,8 +23,9 @@ const DEFAULT_WORDS = 16
 
 const textOf = (parts: ReadonlyArray<Part>): string => parts.map((part) => (part._tag === "Text" ? part.text : "")).join("")
 
+/** What the user said last: what tools gave stands in turns of the user's too, and is none of it. */
 const lastUserText = (request: InferenceRequest): string =>
-  textOf(request.conversation().turns.findLast((turn) => turn.role === "user")?.parts ?? [])
+  textOf(request.conversation().turns.findLast((turn) => turn.role === "user" && textOf(turn.parts) !== "")?.parts ?? [])
 
 /** The words of an answer, each with the space before it, and what cut it. */
 interface Composed {

@@ -41,6 +41,36 @@ describe("the sandbox", () => {
     assert.deepStrictEqual((await chat({ model: "sandbox/lorem", max_tokens: 3 })).said, [["lorem ipsum dolor", "length"]])
   })
 
+  it("echoes the user's words also where a tool's result follows them, in each protocol", async () => {
+    const call = { id: "call_1", type: "function", function: { name: "f", arguments: "{}" } }
+    const messages = [
+      { role: "user", content: "hello" },
+      { role: "assistant", content: null, tool_calls: [call] },
+      { role: "tool", tool_call_id: "call_1", content: "42" }
+    ]
+    assert.deepStrictEqual((await chat({ messages })).said, [["hello", "stop"]])
+    assert.deepStrictEqual((await chat({ messages: [...messages, { role: "user", content: "again" }] })).said, [["again", "stop"]])
+    const { body: response } = await ask<{ output: ReadonlyArray<{ content: ReadonlyArray<{ text: string }> }> }>("/v1/responses", {
+      model: "sandbox/echo",
+      input: [
+        { role: "user", content: "hello" },
+        { type: "function_call", call_id: "call_1", name: "f", arguments: "{}" },
+        { type: "function_call_output", call_id: "call_1", output: "42" }
+      ]
+    })
+    assert.strictEqual(response.output[0]?.content[0]?.text, "hello")
+    const { body: message } = await ask<{ content: ReadonlyArray<{ text: string }> }>("/v1/messages", {
+      model: "sandbox/echo",
+      max_tokens: 50,
+      messages: [
+        { role: "user", content: "hello" },
+        { role: "assistant", content: [{ type: "tool_use", id: "toolu_1", name: "f", input: {} }] },
+        { role: "user", content: [{ type: "tool_result", tool_use_id: "toolu_1", content: "42" }] }
+      ]
+    })
+    assert.strictEqual(message.content[0]?.text, "hello")
+  })
+
   it("stops at the first of the sequences asked for, and is charged as far as it came", async () => {
     const stopped = await chat({ stop: ["four", "three"] })
     assert.deepStrictEqual(stopped.said, [["one two ", "stop"]])
