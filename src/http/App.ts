@@ -94,6 +94,25 @@ const isOpen = (url: string): boolean => openRoutes.some((route) => url.startsWi
 
 const zeroCharacter = ApiError.invalid("The address of the request holds a zero character.")
 
+const undecodable = ApiError.invalid(
+  "The address of the request cannot be read: after each % of its path stands a byte of UTF-8, in hexadecimal."
+)
+
+/** What is wrong with the letters of an address; null where nothing is. */
+const refuseAddress = (url: string): ApiError.ApiError | null => {
+  // No id, name or cursor holds a zero character, and the database takes none.
+  if (url.includes("%00")) return zeroCharacter
+  const path = url.split("?")[0] ?? ""
+  if (!path.includes("%")) return null
+  try {
+    decodeURIComponent(path)
+    return null
+  } catch {
+    // The router would take it for a path that there is not.
+    return undecodable
+  }
+}
+
 /**
  * Runs a handler over what the server was built with, the few things of one request laid over it: that costs less than to merge
  * what a route was built with into the context of each request. As the router has it, whoever leaves before there is an answer
@@ -182,8 +201,8 @@ export const wrap = <E, R>(app: Answer<E, R>) =>
       if (Cors.isPreflight(request)) return Effect.succeed(Cors.preflight(request))
       const handler = request.method === "POST" ? inference.get(request.url) : undefined
       if (handler !== undefined) return direct(handler, request, ids)
-      // No id, name or cursor holds a zero character, and the database takes none.
-      if (request.url.includes("%00")) return counted(request, ids, Effect.succeed(refuse(request, zeroCharacter, shownOf(ids))))
+      const refused = request.url.includes("%") ? refuseAddress(request.url) : null
+      if (refused !== null) return counted(request, ids, Effect.succeed(refuse(request, refused, shownOf(ids))))
       return Effect.provideContext(isOpen(request.url) ? counted(request, ids, app) : app, RequestWatch.named(gate, ids))
     }
     const watch = yield* RequestWatch.make

@@ -56,6 +56,25 @@ describe("text that no database keeps", () => {
     }
     assert.strictEqual((await jsonCall(our.server.url, key, "DELETE", "/v1/keys/%00")).status, 400)
   })
+
+  it("an address that is no text is refused with 400 and says so, whatever is asked of it", async () => {
+    const { key } = await newCustomer(our.server)
+    for (const [method, path] of [
+      ["GET", "/v1/models/%ff"],
+      ["GET", "/v1/models/org/%e2%82"],
+      ["GET", "/v1/models/100%"],
+      ["GET", "/v1/requests/%ff"],
+      ["DELETE", "/v1/keys/%ff"],
+      ["GET", "/nowhere/%zz"]
+    ] as const) {
+      const { body, status } = await jsonCall<Failure>(our.server.url, key, method, path)
+      assert.strictEqual(status, 400, path)
+      assert.match(body.error.message, /cannot be read/, path)
+    }
+    assert.strictEqual((await our.server.admin("GET", "/admin/users/%ff")).status, 400)
+    assert.strictEqual((await jsonCall(our.server.url, key, "GET", "/v1/models?q=100%")).status, 200)
+    assert.strictEqual((await jsonCall(our.server.url, key, "GET", "/v1/models/gr%C3%BC%C3%9Fe")).status, 404)
+  })
 })
 
 describe("pages", () => {
