@@ -15,6 +15,7 @@ import { operator } from "./Access.ts"
 import { NewRole, RotateKeys } from "./AdministrationApi.ts"
 import { Api } from "./Api.ts"
 import * as ApiError from "./ApiError.ts"
+import { refuseUnknown } from "./GivenLimits.ts"
 import { cursors, decodeBody, handled, json, list, page } from "./Handled.ts"
 import { NewKeyBody } from "./KeysApi.ts"
 
@@ -31,7 +32,7 @@ export const layer = HttpApiBuilder.group(
     const rotation = yield* KeyRotation
     const audit = yield* AuditLog
     const readRole = decodeBody(NewRole)
-    const readKey = decodeBody(NewKeyBody)
+    const readKey = decodeBody(NewKeyBody, ({ limits }) => refuseUnknown(limits, "limits."))
     const readRotation = decodeBody(RotateKeys)
 
     const setRole = Effect.fnUntraced(function* (id: string, request: Request) {

@@ -29,13 +29,24 @@ const unstorable = (value: Json.Json, path: string): string | null => {
   return null
 }
 
-/** A body as a schema has it, its text such as can be kept; 400 says what is wrong and where. @category readers @since 0.1.0 */
-export const decodeBody = <S extends Schema.Decoder<unknown>>(schema: S) => {
+/**
+ * A body as a schema has it, its text such as can be kept; 400 says what is wrong and where. `refuse`: what the schema would pass
+ * over.
+ *
+ * @category readers
+ * @since 0.1.0
+ */
+export const decodeBody = <S extends Schema.Decoder<unknown>>(
+  schema: S,
+  refuse: (body: Json.JsonObject) => ApiError.ApiError | null = () => null
+) => {
   const decode = SchemaParser.decodeUnknownExit(schema)
   return Effect.fnUntraced(function* (request: HttpServerRequest.HttpServerRequest): Effect.fn.Return<S["Type"], ApiError.ApiError> {
     const body = yield* readJsonObject(request)
     const bad = unstorable(body, "")
     if (bad !== null) return yield* Effect.fail(notText(bad))
+    const refused = refuse(body)
+    if (refused !== null) return yield* Effect.fail(refused)
     const decoded = decode(body)
     return Exit.isSuccess(decoded) ? decoded.value : yield* Effect.fail(issueToError(decoded))
   })

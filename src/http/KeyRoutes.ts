@@ -15,6 +15,7 @@ import { AttemptLimits } from "../limits/AttemptLimits.ts"
 import { account, actorOf } from "./Access.ts"
 import { Api } from "./Api.ts"
 import * as ApiError from "./ApiError.ts"
+import { refuseUnknown } from "./GivenLimits.ts"
 import { cursors, decodeBody, handled, json, list, page } from "./Handled.ts"
 import { KeyChangeBody, NewKeyBody } from "./KeysApi.ts"
 
@@ -31,10 +32,10 @@ export const layer = HttpApiBuilder.group(
   Effect.fnUntraced(function* (handlers) {
     const identity = yield* Identity
     const keys = yield* Keys
-    const limits = yield* AttemptLimits
+    const attempts = yield* AttemptLimits
     const audit = yield* AuditLog
-    const readKey = decodeBody(NewKeyBody)
-    const readChange = decodeBody(KeyChangeBody)
+    const readKey = decodeBody(NewKeyBody, ({ limits }) => refuseUnknown(limits, "limits."))
+    const readChange = decodeBody(KeyChangeBody, ({ limits }) => refuseUnknown(limits, "limits."))
 
     const record = Effect.fnUntraced(function* (
       request: HttpServerRequest.HttpServerRequest,
@@ -52,7 +53,7 @@ export const layer = HttpApiBuilder.group(
       const wanted = { ...body, scopes: body.scopes ?? caller.scopes }
       yield* refuseScopes(caller, wanted.scopes)
       yield* Effect.mapError(keys.check(wanted), ApiError.fromAccounts)
-      yield* Effect.mapError(limits.attempt("key", caller.accountId), ApiError.fromAttempts)
+      yield* Effect.mapError(attempts.attempt("key", caller.accountId), ApiError.fromAttempts)
       const made = yield* Effect.mapError(keys.create(caller.accountId, wanted), ApiError.fromAccounts)
       yield* record(request, caller, "KEY_CREATED", { key: made.row.id, name: made.row.name, scopes: made.row.scopes })
       return json({ ...made.row, key: Redacted.value(made.key) }, 201)

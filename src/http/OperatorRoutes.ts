@@ -19,6 +19,7 @@ import { ProviderRegistry } from "../providers/ProviderRegistry.ts"
 import { operator } from "./Access.ts"
 import { Api, NewCredits, NewPlan, NewUser } from "./Api.ts"
 import * as ApiError from "./ApiError.ts"
+import { refuseUnknown } from "./GivenLimits.ts"
 import { cursors, decodeBody, handled, json, list, listWhole, type PageRequest, page } from "./Handled.ts"
 
 /** Numbers are read through their shortest decimal form, so 0.1 is a tenth. */
@@ -47,7 +48,7 @@ export const layer = HttpApiBuilder.group(
     const audit = yield* AuditLog
     const readUser = decodeBody(NewUser)
     const readPlan = decodeBody(NewPlan)
-    const readLimits = decodeBody(NegotiatedLimits)
+    const readLimits = decodeBody(NegotiatedLimits, (body) => refuseUnknown(body))
     const readCredits = decodeBody(NewCredits)
 
     const asOperator = <R>(

@@ -126,6 +126,25 @@ describe("amounts and limits of the operator", () => {
     assert.strictEqual((await creditsOf(our.server, key)).available_usd, "0.00")
   })
 
+  it("a limit that there is not is refused by name, and changes nothing", async () => {
+    const { id, key } = await newCustomer(our.server)
+    const { server } = our
+    const made = await jsonCall<{ id: string }>(server.url, key, "POST", "/v1/keys", { name: "x", limits: { rpm: 7 } })
+    const limits = { rpm: 9, foo: 1 }
+    for (const [answer, param] of [
+      [await jsonCall<Failure>(server.url, key, "POST", "/v1/keys", { name: "y", limits }), "limits.foo"],
+      [await jsonCall<Failure>(server.url, key, "PATCH", `/v1/keys/${made.body.id}`, { limits }), "limits.foo"],
+      [await server.admin<Failure>("POST", `/admin/users/${id}/keys`, { name: "y", limits }), "limits.foo"],
+      [await server.admin<Failure>("PUT", `/admin/users/${id}/limits`, limits), "foo"]
+    ] as const) {
+      assert.deepStrictEqual([answer.status, answer.body.error?.param], [400, param])
+      assert.match(answer.body.error.message, /rpm, tokens_per_minute, .*daily_usd/)
+    }
+    const keys = await jsonCall<{ data: ReadonlyArray<{ id: string; limits: object }> }>(server.url, key, "GET", "/v1/keys")
+    assert.lengthOf(keys.body.data, 2)
+    assert.deepStrictEqual(keys.body.data.find((row) => row.id === made.body.id)?.limits, { rpm: 7 })
+  })
+
   it("limits beyond what can be counted are refused", async () => {
     const { id, key } = await newCustomer(our.server)
     assert.strictEqual((await our.server.admin("PUT", `/admin/users/${id}/limits`, { rpm: 1e300 })).status, 400)
