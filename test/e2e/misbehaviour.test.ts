@@ -473,6 +473,20 @@ describe.concurrent("what providers do wrong", () => {
     })
   })
 
+  it("CM-14.2 figures that cannot be are charged by an estimate, and the row says so", async () => {
+    for (const usage of [
+      { prompt_tokens: 1e300, completion_tokens: 5 },
+      { prompt_tokens: 10, completion_tokens: -5 }
+    ]) {
+      for (const stream of [false, true]) {
+        const result = await ask(closed, [persistent({ usage }), []], { stream })
+        assert.strictEqual(result.row.usage_source, "estimated")
+        assert.deepInclude(result.row.tokens, { input: 2, output: 8 })
+        assertCharged(result, "openai", 2n * closed.prices[0] + 8n * closed.prices[1])
+      }
+    }
+  })
+
   it("CM-14.2 a provider that gives no figures is charged by an estimate, and the row says so", async () => {
     for (const stream of [false, true]) {
       const result = await ask(closed, [persistent({ noUsage: true }), []], { stream })

@@ -83,6 +83,16 @@ describe("answers of the Anthropic protocol", () => {
     assert.deepInclude(first[0], { _tag: "Usage", partial: true })
   })
 
+  it("tell of no figures that cannot be", () => {
+    for (const usage of [{ input_tokens: 1e300 }, { input_tokens: -1 }, { input_tokens: "9" }, { cache_read_input_tokens: 1e13 }]) {
+      const script = { usage: { input_tokens: 3, output_tokens: 5, ...usage } }
+      for (const { events, fault } of [stream(sse(script)), decodeAnswer(JSON.stringify(anthropic.unary(script, {})), false)]) {
+        assert.isNull(fault)
+        assert.isUndefined(usageOf(events))
+      }
+    }
+  })
+
   it("say how they broke", () => {
     assert.strictEqual(stream(sse({}, 0, 5)).fault, "cut")
     assert.strictEqual(stream(sse({}, 0, 1)).fault, "empty")

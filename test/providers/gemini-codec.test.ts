@@ -67,6 +67,15 @@ describe("answers of the Gemini protocol", () => {
     }
   })
 
+  it("tell of no figures that cannot be", () => {
+    for (const usage of [{ promptTokenCount: 1e300 }, { candidatesTokenCount: -1 }, { thoughtsTokenCount: "9" }]) {
+      const script = { usage: { promptTokenCount: 3, candidatesTokenCount: 5, ...usage } }
+      const { events, fault } = decodeAnswer(JSON.stringify(gemini.unary(script, {})))
+      assert.isNull(fault)
+      assert.isFalse(events.some((event) => event._tag === "Usage"))
+    }
+  })
+
   it("keep several candidates apart", () => {
     const { events, fault } = stream(sse({ text: "ab", chunks: 2 }, { generationConfig: { candidateCount: 2 } }))
     assert.isNull(fault)

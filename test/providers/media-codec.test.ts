@@ -128,6 +128,23 @@ describe("OpenAI's codec of embeddings, images and transcriptions", () => {
     assert.strictEqual(form.get("prompt"), "write to [REDACTED]")
   })
 
+  it("tells of no figures that cannot be; images that are there are counted all the same", () => {
+    const usageOf = (more: Partial<InferenceRequest>, answer: object) => {
+      const found = OpenAiMediaCodec.decodeAnswer(call("openai", "m", more), JSON.stringify(answer)).events.find(
+        (event) => event._tag === "Usage"
+      )
+      return found?._tag === "Usage" ? found.usage : null
+    }
+    for (const figure of [1e300, -1, "9"]) {
+      const vectors = { data: [{ embedding: [1] }], usage: { prompt_tokens: figure } }
+      assert.isNull(usageOf({ operation: "embeddings", body: { input: "a" } }, vectors))
+      const images = { data: [{ url: "https://a.example" }], usage: { output_tokens: figure } }
+      assert.deepInclude(usageOf({ operation: "images" }, images), { images: 1, output: 0, source: "estimated" })
+    }
+    assert.isNull(usageOf({ operation: "transcription" }, { text: "x", duration: 1e300 }))
+    assert.deepInclude(usageOf({ operation: "transcription" }, { text: "x", duration: 2.5 }), { audioSeconds: 2.5, source: "provider" })
+  })
+
   it("says how an answer is not one", () => {
     const asked = call("openai", "m", { operation: "embeddings", body: { input: ["a", "b"] } })
     const fault = (text: string) => OpenAiMediaCodec.decodeAnswer(asked, text).fault?.fault

@@ -71,9 +71,17 @@ describe("the OpenAI codec", () => {
     for (const { events } of [whole, streamed]) assert.deepInclude(events.at(-1), { _tag: "Finish", reason: "tool_calls" })
   })
 
-  it("takes no figure below zero, and none that is no number, for a count", () => {
+  it("takes no figure below zero or beyond what can be, and none that is no number, for a count", () => {
     const choices = [{ message: { content: "x" }, finish_reason: "stop" }]
-    for (const usage of [{ prompt_tokens: "100", completion_tokens: -5 }, { prompt_tokens: -1 }, {}]) {
+    for (const usage of [
+      { prompt_tokens: "100", completion_tokens: -5 },
+      { prompt_tokens: -1 },
+      {},
+      { prompt_tokens: 1e300, completion_tokens: 5 },
+      { prompt_tokens: 5, completion_tokens: 1e13 },
+      { prompt_tokens: 5, completion_tokens: -1 },
+      { prompt_tokens: 5, completion_tokens: "5" }
+    ]) {
       const { events } = decodeAnswer(JSON.stringify({ choices, usage }))
       assert.isFalse(events.some((event) => event._tag === "Usage"))
     }

@@ -10,6 +10,7 @@ import { none, type Usage } from "../../../schemas/Usage.ts"
 import { type Decoded, fault } from "./AnswerDecoding.ts"
 import { ANSWER_TOOL } from "./AnthropicRequestEncoder.ts"
 import { EventDecoder, type EventReader } from "./EventDecoder.ts"
+import { credible, figure } from "./Figures.ts"
 
 const finishReason = (value: string): FinishReason => {
   switch (value) {
@@ -27,7 +28,7 @@ const finishReason = (value: string): FinishReason => {
 
 /** Figures on top of those before: later ones are cumulative, and may leave out what has not changed. */
 const addUsage = (before: Usage, value: Json.JsonObject): Usage => {
-  const at = (name: string, known: number) => (typeof value[name] === "number" ? Json.count(value[name]) : known)
+  const at = (name: string, known: number) => ((value[name] ?? null) === null ? known : figure(value[name]))
   const details = value["output_tokens_details"]
   const output = at("output_tokens", before.output + before.reasoning)
   const thinking = Json.isObject(details) ? Json.count(details["thinking_tokens"]) : before.reasoning
@@ -117,9 +118,8 @@ class MessageReader implements EventReader {
     const value = holder["usage"]
     if (!Json.isObject(value)) return
     this.usage = addUsage(this.usage, value)
-    this.events.push(
-      partial ? { _tag: "Usage", usage: { ...this.usage, output: 0, reasoning: 0 }, partial } : { _tag: "Usage", usage: this.usage }
-    )
+    const usage = credible(partial ? { ...this.usage, output: 0, reasoning: 0 } : this.usage)
+    if (usage !== null) this.events.push(partial ? { _tag: "Usage", usage, partial } : { _tag: "Usage", usage })
   }
 
   open(index: number, block: Json.JsonObject): void {

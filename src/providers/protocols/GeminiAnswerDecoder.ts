@@ -10,21 +10,22 @@ import type { ProviderAnswer } from "../../../schemas/Provider.ts"
 import { none, type Usage } from "../../../schemas/Usage.ts"
 import { type Decoded, fault } from "./AnswerDecoding.ts"
 import { EventDecoder, type EventReader } from "./EventDecoder.ts"
+import { credible, figure } from "./Figures.ts"
 import { SIGNATURE_PREFIX } from "./GeminiContent.ts"
 
 /** `prompt` has the cached tokens in it, `candidates` has no thoughts in it. */
 const decodeUsage = (value: Json.Json | undefined): Usage | null => {
   if (!Json.isObject(value)) return null
-  const prompt = Json.count(value["promptTokenCount"])
+  const prompt = figure(value["promptTokenCount"])
   const cached = Math.min(prompt, Json.count(value["cachedContentTokenCount"]))
-  return {
+  return credible({
     ...none,
-    input: prompt - cached + Json.count(value["toolUsePromptTokenCount"]),
+    input: prompt - cached + figure(value["toolUsePromptTokenCount"]),
     cachedRead: cached,
-    output: Json.count(value["candidatesTokenCount"]),
-    reasoning: Json.count(value["thoughtsTokenCount"]),
+    output: figure(value["candidatesTokenCount"]),
+    reasoning: figure(value["thoughtsTokenCount"]),
     source: "provider"
-  }
+  })
 }
 
 /** Reasons by which a filter stopped an answer, in one form for all providers. */

@@ -9,6 +9,7 @@ import { none, type Usage } from "../../../schemas/Usage.ts"
 import { type EmbeddingInput, inputsOf } from "../../../schemas/wire/OpenAiEmbeddings.ts"
 import type { ProviderCall } from "../ProviderAdapter.ts"
 import { type Decoded, fault } from "./AnswerDecoding.ts"
+import { credible, figure } from "./Figures.ts"
 import type { MediaRequest } from "./HttpProtocol.ts"
 
 const inputs = (call: ProviderCall): ReadonlyArray<EmbeddingInput> => inputsOf(call.request.body["input"]) ?? []
@@ -96,18 +97,18 @@ const whole = (value: Json.JsonObject, usage: Usage | null): Decoded => {
 const decodeEmbeddings = (call: ProviderCall, rows: ReadonlyArray<Json.Json>, counted: Json.Json | undefined): Decoded => {
   const wanted = inputs(call).length
   const data: Array<Json.Json> = []
-  let tokens = Json.isObject(counted) ? Json.count(counted["promptTokenCount"]) : 0
+  let tokens = Json.isObject(counted) ? figure(counted["promptTokenCount"]) : 0
   for (const [index, row] of rows.entries()) {
     if (!Json.isObject(row)) continue
     const embedding = Json.isObject(row["embeddings"]) ? row["embeddings"] : row
     const { statistics, values } = embedding
     if (!Json.isArray(values) || values.length === 0) continue
-    if (Json.isObject(statistics)) tokens += Json.count(statistics["token_count"])
+    if (Json.isObject(statistics)) tokens += figure(statistics["token_count"])
     data.push({ object: "embedding", index, embedding: values })
   }
   if (data.length === 0) return { events: [], fault: fault("empty", "the answer has no vectors") }
   if (data.length < wanted) return { events: [], fault: fault("cut", `${data.length} vectors for ${wanted} inputs`) }
-  return whole({ object: "list", data }, tokens > 0 ? { ...none, input: tokens, source: "provider" } : null)
+  return whole({ object: "list", data }, tokens > 0 ? credible({ ...none, input: tokens, source: "provider" }) : null)
 }
 
 const decodeImages = (call: ProviderCall, rows: ReadonlyArray<Json.Json>): Decoded => {

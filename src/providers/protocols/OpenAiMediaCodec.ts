@@ -10,6 +10,7 @@ import { none, type Usage } from "../../../schemas/Usage.ts"
 import { inputsOf } from "../../../schemas/wire/OpenAiEmbeddings.ts"
 import type { ProviderCall } from "../ProviderAdapter.ts"
 import { type Decoded, fault } from "./AnswerDecoding.ts"
+import { credible, figure } from "./Figures.ts"
 import type { MediaRequest } from "./HttpProtocol.ts"
 import { errorText } from "./OpenAiChatCodec.ts"
 
@@ -111,7 +112,7 @@ const decodeEmbeddings = (request: InferenceRequest, body: Json.JsonObject): Dec
   if (!data.every(isVector)) return { events: [], fault: fault("malformed", "a row of the answer has no vector") }
   if (data.length < wanted) return { events: [], fault: fault("cut", `${data.length} vectors for ${wanted} inputs`) }
   const counted = Json.isObject(usage) ? (usage["prompt_tokens"] ?? usage["total_tokens"]) : undefined
-  return whole(body, typeof counted === "number" ? { ...none, input: Json.count(counted), source: "provider" } : null)
+  return whole(body, (counted ?? null) === null ? null : credible({ ...none, input: figure(counted), source: "provider" }))
 }
 
 const decodeImages = (request: InferenceRequest, body: Json.JsonObject): Decoded => {
@@ -121,8 +122,9 @@ const decodeImages = (request: InferenceRequest, body: Json.JsonObject): Decoded
   if (made === 0) return { events: [], fault: fault("empty", "the answer has no images") }
   const counted = Json.isObject(usage) ? usage : {}
   const images = Math.min(made, request.choices) * (request.image?.sizeFactor ?? 1)
-  const tokens = { input: Json.count(counted["input_tokens"]), output: Json.count(counted["output_tokens"]) }
-  return whole(body, { ...none, ...tokens, images, source: "provider" })
+  const tokens = { input: figure(counted["input_tokens"]), output: figure(counted["output_tokens"]) }
+  // The images are there to be counted, whatever is said of them.
+  return whole(body, credible({ ...none, ...tokens, images, source: "provider" }) ?? { ...none, images })
 }
 
 /** Audio tokens that a second takes in the models that count these instead of telling the time. */
@@ -142,5 +144,5 @@ const secondsOf = (body: Json.JsonObject): number | null => {
 const decodeTranscript = (body: Json.JsonObject): Decoded => {
   if (typeof body["text"] !== "string") return { events: [], fault: fault("malformed", "the answer has no text") }
   const seconds = secondsOf(body)
-  return whole(body, seconds === null ? null : { ...none, audioSeconds: seconds, source: "provider" })
+  return whole(body, seconds === null ? null : credible({ ...none, audioSeconds: seconds, source: "provider" }))
 }

@@ -6,6 +6,7 @@
 import type { FinishReason, InferenceEvent, Safety } from "../../../schemas/Inference.ts"
 import * as Json from "../../../schemas/Json.ts"
 import { none, type Usage } from "../../../schemas/Usage.ts"
+import { credible, figure } from "./Figures.ts"
 
 /** Null: the answer broke off at the provider's, whatever it is called there. @category decoding @since 0.1.0 */
 export const finishReason = (value: string): FinishReason | null => {
@@ -28,14 +29,11 @@ export const finishReason = (value: string): FinishReason | null => {
   }
 }
 
-/** Whether a figure can be one: what is below zero or no number says nothing. */
-const isCount = (value: Json.Json | undefined): boolean => typeof value === "number" && value >= 0
-
-/** Figures of a provider, in disjoint classes; null when there are none. @category decoding @since 0.1.0 */
+/** Figures of a provider, in disjoint classes; null when there are none, or none that can be. @category decoding @since 0.1.0 */
 export const decodeUsage = (value: Json.Json | undefined): Usage | null => {
-  if (!Json.isObject(value) || !(isCount(value["prompt_tokens"]) || isCount(value["completion_tokens"]))) return null
-  const prompt = Json.count(value["prompt_tokens"])
-  const completion = Json.count(value["completion_tokens"])
+  if (!Json.isObject(value) || (value["prompt_tokens"] ?? value["completion_tokens"] ?? null) === null) return null
+  const prompt = figure(value["prompt_tokens"])
+  const completion = figure(value["completion_tokens"])
   const details = Json.objectAt(value, "prompt_tokens_details")
   const cached = Math.min(prompt, Json.count(details["cached_tokens"] ?? value["prompt_cache_hit_tokens"] ?? value["cached_tokens"]))
   const written = Math.min(prompt - cached, Json.count(details["cache_write_tokens"] ?? details["cache_creation_tokens"]))
@@ -43,7 +41,7 @@ export const decodeUsage = (value: Json.Json | undefined): Usage | null => {
   // Some count the reasoning beside the completion, not in it: then only the total has them all.
   const isBeside = thoughts > 0 && value["total_tokens"] === prompt + completion + thoughts
   const reasoning = isBeside ? thoughts : Math.min(completion, thoughts)
-  return {
+  return credible({
     ...none,
     input: prompt - cached - written,
     cachedRead: cached,
@@ -51,7 +49,7 @@ export const decodeUsage = (value: Json.Json | undefined): Usage | null => {
     output: isBeside ? completion : completion - reasoning,
     reasoning,
     source: "provider"
-  }
+  })
 }
 
 const isAnthropic = (detail: Json.JsonObject): boolean => (Json.string(detail["format"]) ?? "").startsWith("anthropic")
