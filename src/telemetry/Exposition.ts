@@ -41,26 +41,54 @@ const customary: ReadonlySet<string> = new Set([
   "velocity_mode_duration_seconds"
 ])
 
+/** Families that are known with the prefix alone. */
+const own: ReadonlyArray<string> = [
+  "api_cost_usd_total",
+  "credit_deduction_total",
+  "credit_refunds_amount_usd_total",
+  "credit_refunds_total",
+  "default_pricing_usage_total",
+  "token_count_source_total"
+]
+
+const typeOf = (name: string): string => {
+  if (name.endsWith("_total")) return "counter"
+  if (name === "database_query_duration_seconds") return "summary"
+  return name.endsWith("_seconds") ? "histogram" : "gauge"
+}
+
 const PREFIX = "sluice_"
 /** Families of libraries, which say nothing of what they mean. */
 const FOREIGN = "effect_"
 
 const nameOf = (line: string): string => /^(?:# (?:HELP|TYPE) )?([A-Za-z_:][\w:]*)/.exec(line)?.[1] ?? ""
 
-/** The metrics of a text, those of customary names under both: a family's lines stand together, so that each is told once. @category formatting @since 0.1.0 */
+/**
+ * The metrics of a text, those of customary names under both: a family's lines stand together, so that each is told once. A
+ * family of which nothing was counted yet is told of without a value.
+ *
+ * @category formatting
+ * @since 0.1.0
+ */
 export const withCustomaryNames = (text: string): string => {
-  const own: Array<string> = []
+  const lines: Array<string> = []
   const also: Array<string> = []
+  const silent = new Set([...customary, ...own])
   let family = ""
   for (const line of text.split("\n")) {
     if (line === "") continue
     if (line.startsWith("# ")) family = nameOf(line)
     if (family.startsWith(FOREIGN)) continue
-    own.push(line)
+    lines.push(line)
+    silent.delete(family.slice(PREFIX.length))
     if (!family.startsWith(PREFIX) || !customary.has(family.slice(PREFIX.length))) continue
     also.push(line.replace(PREFIX, ""))
   }
-  return [...also, ...own, ""].join("\n")
+  for (const name of silent) {
+    if (customary.has(name)) also.push(`# TYPE ${name} ${typeOf(name)}`)
+    lines.push(`# TYPE ${PREFIX}${name} ${typeOf(name)}`)
+  }
+  return [...also, ...lines, ""].join("\n")
 }
 
 /** Every metric in Prometheus's text format. @category formatting @since 0.1.0 */
