@@ -167,19 +167,28 @@ const formatOf = (format: Json.Json | undefined): Format => {
   }
 }
 
+const efforts = ["none", "minimal", "low", "medium", "high", "xhigh"] as const
+
 /** How much a model may think, in OpenAI's words. @category data @since 0.1.0 */
-export const efforts = ["none", "minimal", "low", "medium", "high", "xhigh"] as const
+export const effortWords: ReadonlyArray<string> = [...efforts, "max"]
+
+/** The most that other protocols have a word for stands for `max`; null for what is no word of OpenAI's. @category decoding @since 0.1.0 */
+export const effortOf = (word: Json.Json | undefined): Thinking["effort"] =>
+  word === "max" ? "xhigh" : (efforts.find((known) => known === word) ?? null)
 
 /** `reasoning_effort`, or OpenRouter's `reasoning: {effort, max_tokens}`. */
 const thinkingOf = (body: Json.JsonObject): Thinking | null => {
   const reasoning = Json.isObject(body["reasoning"]) ? body["reasoning"] : {}
   const word = body["reasoning_effort"] ?? reasoning["effort"]
-  const effort = efforts.find((known) => known === word) ?? null
+  const effort = effortOf(word)
   const budgetTokens = numberOf(reasoning["max_tokens"])
   return effort === null && budgetTokens === null ? null : { effort, budgetTokens }
 }
 
 const numberOf = (value: Json.Json | undefined): number | null => (typeof value === "number" ? value : null)
+
+/** One that shifts nothing is none. */
+const biasOf = (bias: Json.Json | undefined): Json.JsonObject | null => (Json.isObject(bias) && Object.keys(bias).length > 0 ? bias : null)
 
 const samplingOf = (body: Json.JsonObject): Sampling => {
   const stop = body["stop"]
@@ -193,7 +202,7 @@ const samplingOf = (body: Json.JsonObject): Sampling => {
     stop: Json.isArray(stop) ? stop.filter((item) => typeof item === "string") : typeof stop === "string" ? [stop] : [],
     logprobs: body["logprobs"] === true,
     topLogprobs: numberOf(body["top_logprobs"]),
-    logitBias: Json.isObject(body["logit_bias"]) ? body["logit_bias"] : null
+    logitBias: biasOf(body["logit_bias"])
   }
 }
 
@@ -203,15 +212,34 @@ const foreignFields = ["audio", "modalities", "prediction", "web_search_options"
 const foreignOf = (body: Json.JsonObject): Conversation["foreign"] => {
   const tools = Json.isArray(body["tools"]) ? body["tools"] : []
   const builtIn = tools.find((tool) => Json.isObject(tool) && tool["type"] !== undefined && tool["type"] !== "function")
+  const choice = body["tool_choice"]
+  const isPlain = !Json.isObject(choice) || choice["type"] === "function"
   return [
     ...foreignFields.flatMap((param) => {
       const value = body[param]
       const usual = param === "modalities" && Json.isArray(value) && value.every((item) => item === "text")
       return value === undefined || value === null || usual ? [] : [{ param, value }]
     }),
-    ...(builtIn === undefined ? [] : [{ param: "tools", value: builtIn }])
+    ...(builtIn === undefined ? [] : [{ param: "tools", value: builtIn }]),
+    ...(isPlain ? [] : [{ param: "tool_choice", value: choice }])
   ]
 }
+
+/** Parts and calls of a message that its turn cannot have. */
+const foreignIn = (message: Json.JsonObject, at: string): Conversation["foreign"] => {
+  const { content, role, tool_calls: calls } = message
+  const canHave = (part: Part | null): boolean =>
+    part !== null && (isSystem(message) ? isText(part) : role === "tool" || role === "function" ? isReadable(part) : true)
+  const parts = Json.isArray(content) ? content : []
+  return [
+    ...parts.flatMap((value, index) => (canHave(partOf(value)) ? [] : [{ param: `${at}.content.${index}`, value }])),
+    ...(Json.isArray(calls) ? calls : []).flatMap((value, index) =>
+      Json.isObject(value) && Json.isObject(value["function"]) ? [] : [{ param: `${at}.tool_calls.${index}`, value }]
+    )
+  ]
+}
+
+const isSystem = (message: Json.JsonObject): boolean => message["role"] === "system" || message["role"] === "developer"
 
 const readTurns = (messages: ReadonlyArray<Json.JsonObject>): ReadonlyArray<Turn> => {
   let calls = 0
@@ -225,7 +253,6 @@ const readTurns = (messages: ReadonlyArray<Json.JsonObject>): ReadonlyArray<Turn
 /** @category decoding @since 0.1.0 */
 export const toConversation = (body: Json.JsonObject): Conversation => {
   const messages = (Json.isArray(body["messages"]) ? body["messages"] : []).filter(Json.isObject)
-  const isSystem = (message: Json.JsonObject) => message["role"] === "system" || message["role"] === "developer"
   const tools = body["tools"] ?? body["functions"]
   return {
     system: messages.filter(isSystem).flatMap((message) => partsOf(message["content"]).filter(isText)),
@@ -238,6 +265,6 @@ export const toConversation = (body: Json.JsonObject): Conversation => {
     sampling: samplingOf(body),
     user: Json.string(body["user"]) ?? Json.string(body["safety_identifier"]),
     metadata: Json.isObject(body["metadata"]) ? body["metadata"] : null,
-    foreign: foreignOf(body)
+    foreign: [...messages.flatMap((message, index) => foreignIn(message, `messages.${index}`)), ...foreignOf(body)]
   }
 }

@@ -5,7 +5,7 @@
  */
 import type { Conversation, Format, Media, Part, Sampling, TextPart, Thinking, Tool, ToolChoice, Turn } from "../../schemas/Conversation.ts"
 import * as Json from "../../schemas/Json.ts"
-import { efforts, isReadable, isText, mediaOf } from "./OpenAiChatConversation.ts"
+import { effortOf, isReadable, isText, mediaOf } from "./OpenAiChatConversation.ts"
 
 type Foreign = Conversation["foreign"][number]
 
@@ -137,8 +137,7 @@ const formatOf = (body: Json.JsonObject): Format => {
 }
 
 const thinkingOf = (body: Json.JsonObject): Thinking | null => {
-  const word = Json.objectAt(body, "reasoning")["effort"]
-  const effort = efforts.find((known) => known === word) ?? null
+  const effort = effortOf(Json.objectAt(body, "reasoning")["effort"])
   return effort === null ? null : { effort, budgetTokens: null }
 }
 

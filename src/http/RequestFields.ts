@@ -46,9 +46,8 @@ export const readPreference = (value: Json.Json | undefined): Read<ProviderPrefe
   if (typeof value === "string") return Result.succeed({ order: [value], only: [], allowFallbacks: true, named: value })
   if (!Json.isObject(value))
     return refuse("`provider` must be a slug, or an object with `order`, `only`, `allow_fallbacks` and `sort`.", "provider")
-  const allow = value["allow_fallbacks"]
-  if (allow !== undefined && typeof allow !== "boolean")
-    return refuse("`provider.allow_fallbacks` must be true or false.", "provider.allow_fallbacks")
+  const allow = value["allow_fallbacks"] ?? true
+  if (typeof allow !== "boolean") return refuse("`provider.allow_fallbacks` must be true or false.", "provider.allow_fallbacks")
   const wanted = value["sort"] ?? null
   const sort = sorts.find((known) => known === wanted)
   if (wanted !== null && sort === undefined) {
@@ -57,7 +56,7 @@ export const readPreference = (value: Json.Json | undefined): Read<ProviderPrefe
   return Result.gen(function* () {
     const order = yield* readSlugs(value["order"], "provider.order")
     const only = yield* readSlugs(value["only"], "provider.only")
-    return { order, only, allowFallbacks: allow !== false, ...(sort === undefined ? {} : { sort }) }
+    return { order, only, allowFallbacks: allow, ...(sort === undefined ? {} : { sort }) }
   })
 }
 
