@@ -39,6 +39,31 @@ const needs: Readonly<Record<string, ReadonlyArray<string>>> = {
   tool_result: ["tool_use_id"]
 }
 
+/** The types of blocks. What those that only Anthropic understands need, it knows best itself. */
+const blockTypes: ReadonlySet<string> = new Set([
+  ...Object.keys(needs),
+  "search_result",
+  "server_tool_use",
+  "web_search_tool_result",
+  "web_fetch_tool_result",
+  "code_execution_tool_result",
+  "bash_code_execution_tool_result",
+  "text_editor_code_execution_tool_result",
+  "tool_search_tool_result",
+  "advisor_tool_result",
+  "mcp_tool_use",
+  "mcp_tool_result",
+  "mcp_tool_listing",
+  "tool_addition",
+  "tool_removal",
+  "container_upload",
+  "compaction",
+  "fallback"
+])
+
+/** What may stand in the result of a tool. */
+const resultTypes: ReadonlySet<string> = new Set(["text", "image", "document", "search_result", "tool_reference", "browser_state"])
+
 const measureBlock = (block: Json.JsonObject, into: Measure): void => {
   if (block["type"] === "image") into.images++
   else if (block["type"] === "document") {
@@ -57,16 +82,35 @@ const measureContent = (content: Json.Json | undefined, into: Measure): void => 
   else if (Json.isArray(content)) for (const block of content) if (Json.isObject(block)) measureBlock(block, into)
 }
 
-const checkBlock = (block: Json.Json, at: string): Read<void> => {
+/** What is wrong with a block among those of some types; null when nothing is. */
+const blockFault = (block: Json.Json, at: string, types: ReadonlySet<string>): Read<never> | null => {
   if (!Json.isObject(block)) return refuse(at, "Input should be an object")
   const type = block["type"]
   if (typeof type !== "string") return missing(`${at}.type`)
+  if (!types.has(type)) return refuse(`${at}.type`, `Input should be one of ${[...types].map((known) => `'${known}'`).join(", ")}`)
   const lacking = needs[type]?.find((field) => block[field] === undefined || block[field] === null)
   if (lacking !== undefined) return missing(`${at}.${type}.${lacking}`)
   if (type === "text" && typeof block["text"] !== "string") return refuse(`${at}.text.text`, "Input should be a valid string")
-  if (type === "text" && block["text"] === "") return refuse(at, "text content blocks must be non-empty")
   if (type === "tool_use" && !Json.isObject(block["input"])) return refuse(`${at}.tool_use.input`, "Input should be a valid dictionary")
-  return Result.succeed(undefined)
+  return type === "tool_result" ? resultFault(block["content"], `${at}.tool_result.content`) : null
+}
+
+/** A tool may have nothing to say, so that empty texts pass. */
+const resultFault = (content: Json.Json | undefined, at: string): Read<never> | null => {
+  if (content === undefined || content === null || typeof content === "string") return null
+  if (!Json.isArray(content)) return refuse(at, "Input should be a valid string or an array of content blocks")
+  for (const [index, block] of content.entries()) {
+    const fault = blockFault(block, `${at}.${index}`, resultTypes)
+    if (fault !== null) return fault
+  }
+  return null
+}
+
+const checkBlock = (block: Json.Json, at: string): Read<void> => {
+  const fault = blockFault(block, at, blockTypes)
+  if (fault !== null) return fault
+  const isEmptyText = Json.isObject(block) && block["type"] === "text" && block["text"] === ""
+  return isEmptyText ? refuse(at, "text content blocks must be non-empty") : Result.succeed(undefined)
 }
 
 const checkContent = (content: Json.Json | undefined, at: string): Read<void> => {

@@ -6,6 +6,7 @@
 import { Result } from "effect"
 import type { InferenceRequest } from "../../schemas/Inference.ts"
 import * as Json from "../../schemas/Json.ts"
+import { needsString, noneOf, notA, notAnObject, refusal } from "./Flaw.ts"
 import { toConversation } from "./OpenAiResponsesConversation.ts"
 import { chatRequest, type Read, readCount, readModels, readPreference, refuse } from "./RequestFields.ts"
 
@@ -39,6 +40,73 @@ const needs: Readonly<Record<string, ReadonlyArray<string>>> = {
   function_call_output: ["call_id", "output"]
 }
 
+/** The types of items. What those that only OpenAI understands need, it knows best itself. */
+const itemTypes: ReadonlySet<string> = new Set([
+  "message",
+  "reasoning",
+  ...Object.keys(needs),
+  "custom_tool_call",
+  "custom_tool_call_output",
+  "file_search_call",
+  "web_search_call",
+  "computer_call",
+  "computer_call_output",
+  "image_generation_call",
+  "code_interpreter_call",
+  "local_shell_call",
+  "local_shell_call_output",
+  "shell_call",
+  "shell_call_output",
+  "apply_patch_call",
+  "apply_patch_call_output",
+  "tool_search_call",
+  "tool_search_output",
+  "additional_tools",
+  "configuration_update",
+  "mcp_list_tools",
+  "mcp_approval_request",
+  "mcp_approval_response",
+  "mcp_call",
+  "compaction",
+  "compaction_trigger",
+  "program",
+  "program_output"
+])
+
+/** The types of parts that a message may have, and the field that makes each; of pictures and files several may. */
+const parts: ReadonlyMap<string, string | null> = new Map([
+  ["input_text", "text"],
+  ["output_text", "text"],
+  ["text", "text"],
+  ["refusal", "refusal"],
+  ["input_image", null],
+  ["input_file", null],
+  ["input_audio", null]
+])
+
+const contentFault = (content: ReadonlyArray<Json.Json>, at: string): Read<never> | null => {
+  for (const [index, part] of content.entries()) {
+    if (!Json.isObject(part)) return refusal(`${at}.${index}`, notAnObject)
+    const { type } = part
+    if (typeof type !== "string") return refusal(`${at}.${index}`, notA("a string", type, "type"))
+    const field = parts.get(type)
+    if (field === undefined) return refusal(`${at}.${index}`, noneOf(parts.keys(), "type"))
+    const flaw = field === null ? null : needsString(part, field)
+    if (flaw !== null) return refusal(`${at}.${index}`, flaw)
+  }
+  return null
+}
+
+const messageFault = (item: Json.JsonObject, at: string): Read<never> | null => {
+  const { content, role } = item
+  if (typeof role !== "string" || !roles.includes(role)) {
+    return refuse(`\`${at}.role\` must be one of ${roles.join(", ")}.`, `${at}.role`, "INVALID_ROLE")
+  }
+  if (typeof content === "string") return null
+  if (!Json.isArray(content)) return refuse(`\`${at}.content\` must be a string or an array of parts.`, `${at}.content`)
+  return contentFault(content, `${at}.content`)
+}
+
 const readItem = (item: Json.Json, at: string, into: Measure): Read<void> => {
   if (!Json.isObject(item)) return refuse(`\`${at}\` must be an object.`, at)
   const type = item["type"] ?? (item["role"] === undefined ? null : "message")
@@ -50,17 +118,11 @@ const readItem = (item: Json.Json, at: string, into: Measure): Read<void> => {
       "UNSUPPORTED_PARAMETER"
     )
   }
+  if (!itemTypes.has(type)) return refusal(at, noneOf(itemTypes, "type"))
   const lacking = needs[type]?.find((field) => item[field] === undefined || item[field] === null)
   if (lacking !== undefined) return refuse(`\`${at}.${lacking}\` is missing.`, `${at}.${lacking}`, "MISSING_REQUIRED_FIELD")
-  if (type === "message") {
-    if (typeof item["role"] !== "string" || !roles.includes(item["role"])) {
-      return refuse(`\`${at}.role\` must be one of ${roles.join(", ")}.`, `${at}.role`, "INVALID_ROLE")
-    }
-    const content = item["content"]
-    if (typeof content !== "string" && !Json.isArray(content)) {
-      return refuse(`\`${at}.content\` must be a string or an array of parts.`, `${at}.content`)
-    }
-  }
+  const fault = type === "message" ? messageFault(item, at) : null
+  if (fault !== null) return fault
   measureContent(item["content"], into)
   measureContent(item["summary"], into)
   measureContent(item["output"], into)
