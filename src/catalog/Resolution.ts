@@ -137,10 +137,14 @@ const route = Effect.fnUntraced(function* (
 ): Effect.fn.Return<Resolved, CatalogError> {
   if (request.operation !== "chat") return yield* refuse("Routers choose models for chat only. Name a model.")
   const needs = needsOf(request)
+  const able = yield* contendersOf(parts, request, needs)
+  // Chat's answer says where there are no log probabilities: better none than no answer.
+  const withoutLogprobs = able.length === 0 && needs.logprobs && request.protocol === "openai-chat"
+  const contenders = withoutLogprobs ? yield* contendersOf(parts, request, { ...needs, logprobs: false }) : able
   const now = yield* Clock.currentTimeMillis
   const conversation = name.router === "general" ? conversationOf(name.mode, request, parts.accountId) : null
   const began = conversation === null ? null : parts.conversations.modelOf(conversation, now)
-  const { about, ranked } = yield* decide(name, request, yield* contendersOf(parts, request, needs), parts.recommend, began)
+  const { about, ranked } = yield* decide(name, request, contenders, parts.recommend, began)
   const candidates: Array<Candidate> = []
   const models: Array<Model> = []
   for (const { contender } of ranked) {

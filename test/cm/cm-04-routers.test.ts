@@ -199,6 +199,19 @@ describe("the general router", () => {
     }).pipe(Effect.provide(world()))
   )
 
+  it.effect("log probabilities are wished for, and no reason to have no answer in chat", () =>
+    Effect.gen(function* () {
+      const wish = { logprobs: true }
+      const openAis = yield* Effect.provide(resolved("router:general:cost", wish), world({ active: ["openai", "anthropic"] }))
+      for (const candidate of openAis.candidates) assert.isTrue(candidate.model.supports.logprobs)
+      const anthropics = world({ active: ["anthropic"] })
+      const { candidates } = yield* Effect.provide(resolved("router:general:cost", wish), anthropics)
+      assert.strictEqual(candidates[0].provider, "anthropic")
+      const other = resolved("router:general:cost", wish, { protocol: "openai-responses" })
+      assert.strictEqual((yield* Effect.flip(Effect.provide(other, anthropics)))._tag, "CatalogError")
+    })
+  )
+
   it.effect("the sandbox stands in where there is nobody else", () =>
     Effect.gen(function* () {
       assert.strictEqual((yield* resolved("router:general")).candidates[0].provider, "sandbox")

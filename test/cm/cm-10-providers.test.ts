@@ -29,6 +29,7 @@ interface Answer {
       }>
     }
   }>
+  readonly notes?: ReadonlyArray<string>
   readonly error?: { readonly code: string; readonly param: string | null }
 }
 
@@ -43,7 +44,11 @@ const ask = async (model: string, script: Script, more: object = {}) => {
 }
 
 interface Chunk {
-  readonly choices: ReadonlyArray<{ readonly delta: { readonly content?: string }; readonly finish_reason: string | null }>
+  readonly choices: ReadonlyArray<{
+    readonly delta: { readonly content?: string }
+    readonly finish_reason: string | null
+    readonly notes?: ReadonlyArray<string>
+  }>
 }
 
 const stream = async (model: string, script: Script, more: object = {}) => {
@@ -58,6 +63,7 @@ const stream = async (model: string, script: Script, more: object = {}) => {
   const said = chunks.flatMap((chunk) => chunk.choices ?? [])
   return {
     text,
+    said,
     content: said.map((choice) => choice.delta.content ?? "").join(""),
     finishes: said.flatMap((choice) => choice.finish_reason ?? [])
   }
@@ -153,18 +159,45 @@ describe("hosts of every protocol", () => {
     for (const model of ["openai/gpt-4o", "google/gemini-2.5-flash"]) {
       assert.isNotEmpty((await ask(model, { text: "word0" }, logprobs)).body.choices[0]?.logprobs?.content, model)
     }
-    const refused = await jsonCall<Answer>(
-      our.server.url,
-      await keyOf(),
-      "POST",
-      "/v1/chat/completions",
-      body("anthropic/claude-sonnet-4", logprobs)
-    )
-    assert.strictEqual(refused.status, 400)
-    assert.deepInclude(refused.body.error, { code: "UNSUPPORTED_PARAMETER", param: "logprobs" })
-    const dropped = await ask("anthropic/claude-sonnet-4", {}, { ...logprobs, drop_params: true })
-    assert.strictEqual(dropped.status, 200)
-    assert.isNull(dropped.body.choices[0]?.logprobs)
+    const notes = ["`logprobs` is null: the provider of this answer gives no log probabilities."]
+    for (const model of ["anthropic/claude-sonnet-4", "sandbox/echo"]) {
+      const without = await ask(model, {}, { ...logprobs, top_logprobs: 3 })
+      assert.strictEqual(without.status, 200, model)
+      assert.isNull(without.body.choices[0]?.logprobs, model)
+      assert.deepStrictEqual(without.body.notes, notes, model)
+      const ends = (await stream(model, {}, logprobs)).said.filter((choice) => choice.finish_reason !== null)
+      assert.deepStrictEqual(
+        ends.map((choice) => choice.notes),
+        [notes],
+        model
+      )
+    }
+  })
+
+  it("CM-10.1.9 a host that refuses to give log probabilities is asked without them", async () => {
+    const refusals: ReadonlyArray<readonly [model: string, status: number, message: string]> = [
+      ["openai/gpt-4o", 400, "You are not allowed to request logprobs from this model"],
+      ["openai/gpt-4o", 422, "Extra inputs are not permitted"],
+      ["google/gemini-2.5-flash", 400, "Logprobs is not enabled for models/gemini-2.5-flash"]
+    ]
+    for (const [model, status, message] of refusals) {
+      const refusal: Script = { status, body: { error: { message } } }
+      const whole = await ask(model, refusal, { logprobs: true, top_logprobs: 3 })
+      assert.strictEqual(whole.status, 200, message)
+      assert.isNull(whole.body.choices[0]?.logprobs, message)
+      assert.strictEqual(whole.body.notes?.length, 1, message)
+      const streamed = await stream(model, refusal, { logprobs: true })
+      assert.strictEqual(streamed.said.filter((choice) => choice.notes?.length === 1).length, 1, message)
+      const asked = our.mock.calls().map((call) => /"(response|top_)?logprobs"/i.test(JSON.stringify(call.body)))
+      assert.deepStrictEqual(asked, [true, false, true, false], message)
+      our.mock.reset()
+    }
+  })
+
+  it("CM-10.1.9 a host that refuses for another reason is asked once", async () => {
+    const refusal: Script = { status: 400, body: { error: { message: "The image is too small." } } }
+    assert.strictEqual((await ask("openai/gpt-4o", refusal, { logprobs: true })).status, 400)
+    assert.strictEqual(our.mock.calls().length, 1)
   })
 
   it("a parameter that no host of a model can do costs nothing and touches no circuit", async () => {

@@ -276,8 +276,8 @@ describe("the fine print of chat", () => {
     }
   })
 
-  it("CM-10.1.9 logprobs that a provider does not give are null, with a note, once parameters may be dropped", async () => {
-    const asked = { model: "claude-sonnet-4.5", messages: hello, logprobs: true, drop_params: true }
+  it("CM-10.1.9 logprobs that a provider does not give are null, with a note", async () => {
+    const asked = { model: "claude-sonnet-4.5", messages: hello, logprobs: true, top_logprobs: 2 }
     const whole = await client.chat.completions.create(asked)
     assert.isNull(whole.choices[0]?.logprobs)
     assert.match(JSON.stringify(whole), /"notes":\["`logprobs` is null/)
@@ -287,10 +287,10 @@ describe("the fine print of chat", () => {
   })
 
   it("a parameter that no provider can do is refused by name in each protocol's shape", async () => {
-    const failure = await failureOf(client.chat.completions.create({ model: "claude-sonnet-4.5", messages: hello, logprobs: true }))
+    const failure = await failureOf(client.chat.completions.create({ model: "claude-sonnet-4.5", messages: hello, seed: 1 }))
     assert.instanceOf(failure, OpenAI.BadRequestError)
     if (failure instanceof OpenAI.BadRequestError) {
-      assert.deepInclude(failure, { code: "UNSUPPORTED_PARAMETER", param: "logprobs" })
+      assert.deepInclude(failure, { code: "UNSUPPORTED_PARAMETER", param: "seed" })
     }
     const builtIn = await failureOf(
       client.responses.create({ model: "claude-sonnet-4.5", input: "hello", tools: [{ type: "web_search" }] })

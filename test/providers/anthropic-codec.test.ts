@@ -248,9 +248,10 @@ describe("requests in the Anthropic protocol", () => {
   it("refuse what Anthropic cannot do, by the caller's name for it", () => {
     const rows: ReadonlyArray<readonly [JsonObject, string | null]> = [
       [{ n: 2 }, "n"],
-      [{ logprobs: true }, "logprobs"],
+      [{ logprobs: true, top_logprobs: 2 }, null],
       [{ seed: 1 }, "seed"],
       [{ logit_bias: { "1": 2 } }, "logit_bias"],
+      [{ logit_bias: {} }, null],
       [{ presence_penalty: 1 }, "presence_penalty"],
       [{ frequency_penalty: 0 }, null],
       [{ temperature: 1.5 }, "temperature"],
@@ -261,6 +262,8 @@ describe("requests in the Anthropic protocol", () => {
     ]
     for (const [body, param] of rows) assert.strictEqual(refuses(body), param, JSON.stringify(body))
     assert.strictEqual(refuses({ temperature: 0.5 }, "claude-opus-4-7"), "temperature")
+    const video = { type: "video_url", video_url: { url: "https://example.com/a.mp4" } }
+    assert.strictEqual(refuses({ messages: [{ role: "user", content: [video] }] }), "messages.0.content.0")
     assert.isNull(refuses({ temperature: 1 }, "claude-opus-4-7"))
   })
 

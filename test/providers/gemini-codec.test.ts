@@ -226,6 +226,7 @@ describe("requests in the Gemini protocol", () => {
     const rows: ReadonlyArray<readonly [JsonObject, string | null]> = [
       [{ n: 9 }, "n"],
       [{ logit_bias: { "1": 2 } }, "logit_bias"],
+      [{ logit_bias: {} }, null],
       [{ parallel_tool_calls: false, tools }, "parallel_tool_calls"],
       [{ prediction: { type: "content", content: "x" } }, "prediction"],
       [{ seed: 1, logprobs: true, n: 2 }, null]

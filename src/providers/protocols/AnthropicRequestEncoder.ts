@@ -137,7 +137,8 @@ const unsupportedWord = (call: ProviderCall): string | null => {
   const conversation = call.request.conversation()
   const { sampling } = conversation
   if (call.request.choices > 1) return "n"
-  if (sampling.logprobs) return "logprobs"
+  // Chat's own answer has a place to say that there are none.
+  if (sampling.logprobs && call.request.protocol !== "openai-chat") return "logprobs"
   if (sampling.seed !== null) return "seed"
   if (sampling.logitBias !== null) return "logit_bias"
   if (isSet(sampling.frequencyPenalty)) return "frequency_penalty"

@@ -19,6 +19,7 @@ import {
   type TransportResponse
 } from "../Transport.ts"
 import type { AnswerDecoder, Decoded } from "./AnswerDecoding.ts"
+import { asksLogprobs, refusesLogprobs, withoutLogprobs } from "./Logprobs.ts"
 
 /** What one protocol says in its own way. @category models @since 0.1.0 */
 export interface HttpProtocol extends Pick<ProviderAdapter, "unsupported" | "transformModelId"> {
@@ -132,13 +133,19 @@ export const make = (transport: Transport["Service"], protocol: HttpProtocol): P
   })
 
   return {
-    send,
-    stream,
+    send: (call) => (asksLogprobs(call) ? orWithoutLogprobs(call, send) : send(call)),
+    stream: (call) => (asksLogprobs(call) ? orWithoutLogprobs(call, stream) : stream(call)),
     unsupported: protocol.unsupported,
     transformModelId: protocol.transformModelId,
     mapError: (provider, status, headers, body) => protocol.mapError(provider, status, headers, body, 0)
   }
 }
+
+/** Asks once more, without log probabilities, whoever refused because of them. */
+const orWithoutLogprobs = <A, R>(
+  call: ProviderCall,
+  ask: (call: ProviderCall) => Effect.Effect<A, ProviderError, R>
+): Effect.Effect<A, ProviderError, R> => Effect.catchIf(ask(call), refusesLogprobs, () => ask(withoutLogprobs(call)))
 
 const answerFault = (provider: string, reason: ProviderAnswer) => new ProviderError({ provider, reason })
 
