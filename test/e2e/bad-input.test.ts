@@ -70,7 +70,26 @@ describe("bad input", () => {
       /no-such-model/,
       "model"
     ],
-    ["n out of range", JSON.stringify({ ...valid, n: 1_000 }), 400, /`n`/, "n"]
+    ["n out of range", JSON.stringify({ ...valid, n: 1_000 }), 400, /`n`/, "n"],
+    [
+      "a part of an unknown type",
+      JSON.stringify({ ...valid, messages: [{ role: "user", content: [{ type: "zip" }] }] }),
+      400,
+      /one of text/,
+      "messages.0.content.0.type"
+    ],
+    [
+      "a tool's result that belongs to no call",
+      JSON.stringify({ ...valid, messages: [...valid.messages, { role: "tool", content: "x" }] }),
+      400,
+      /missing/,
+      "messages.1.tool_call_id"
+    ],
+    ["a tool without a function", JSON.stringify({ ...valid, tools: [{ type: "function" }] }), 400, /missing/, "tools.0.function"],
+    ["an unknown choice of tools", JSON.stringify({ ...valid, tool_choice: "perhaps" }), 400, /one of none/, "tool_choice"],
+    ["an unknown format", JSON.stringify({ ...valid, response_format: { type: "xml" } }), 400, /json_schema/, "response_format.type"],
+    ["an unknown effort", JSON.stringify({ ...valid, reasoning_effort: "extreme" }), 400, /minimal/, "reasoning_effort"],
+    ["a seed that is no whole number", JSON.stringify({ ...valid, seed: 1.5 }), 400, /whole number/, "seed"]
   ]
   for (const [name, body, status, message, param] of bodies) {
     it(`refuses ${name} with ${status}`, async () => {
@@ -84,6 +103,22 @@ describe("bad input", () => {
       assert.deepInclude(credits, { held_usd: "0.00", available_usd: "5.00" })
     })
   }
+
+  it("refuses blocks and items of an unknown type in their own protocol's words, by the sandbox too", async () => {
+    const content = [{ type: "zip" }]
+    for (const model of ["claude-sonnet-4", "sandbox/echo"]) {
+      const message = { model, max_tokens: 10, messages: [{ role: "user", content }] }
+      const anthropic = await jsonCall<Failure & { type: string }>(our.server.url, await keyOf(), "POST", "/v1/messages", message)
+      assert.strictEqual(anthropic.status, 400)
+      assert.strictEqual(anthropic.body.type, "error")
+      assert.strictEqual(anthropic.body.error.type, "invalid_request_error")
+      assert.match(anthropic.body.error.message, /^messages\.0\.content\.0\.type: Input should be one of 'text'/)
+      const responses = await jsonCall<Failure>(our.server.url, await keyOf(), "POST", "/v1/responses", { model, input: content })
+      assert.strictEqual(responses.status, 400)
+      assert.strictEqual(responses.body.error.param, "input.0.type")
+    }
+    assert.strictEqual(our.mock.calls().length, 0)
+  })
 
   it("cuts a body that does not say its length where it passes the limit", async () => {
     const chunks = new ReadableStream<Uint8Array>({
