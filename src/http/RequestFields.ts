@@ -15,8 +15,7 @@ export type Read<A> = Result.Result<A, ApiError.ApiError>
 export const refuse = (message: string, param: string, code = "INVALID_PARAMETER_TYPE") =>
   Result.fail(ApiError.invalid(message, param, code))
 
-/** @category constructors @since 0.1.0 */
-export const outOfRange = (param: string, takes: string) => refuse(`\`${param}\` must be ${takes}.`, param, "PARAMETER_OUT_OF_RANGE")
+const outOfRange = (param: string, takes: string) => refuse(`\`${param}\` must be ${takes}.`, param, "PARAMETER_OUT_OF_RANGE")
 
 /** What was left out. */
 const absent = Result.succeed(null)
