@@ -60,4 +60,6 @@ delete process.env[STARTER]
 
 // A request runs through a thousand small functions, each of them once: as V8 counts of itself, the last of them is compiled
 // for speed after some sixty thousand requests.
-setFlagsFromString("--invocation-count-for-turbofan=1000")
+for (const flag of ["invocation-count-for-maglev=100", "minimum-invocations-after-ic-update=100", "invocation-count-for-turbofan=1000"]) {
+  setFlagsFromString(`--${flag}`)
+}
