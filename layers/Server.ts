@@ -12,6 +12,7 @@ import type { ServeFlags } from "../src/cli/Sluice.ts"
 import { adviceOf, messageOf } from "../src/database/Failures.ts"
 import { VERSION } from "../src/http/ApiDescription.ts"
 import * as QueryMetrics from "../src/telemetry/QueryMetrics.ts"
+import * as Compilation from "./Compilation.ts"
 import * as Embedded from "./Embedded.ts"
 import * as House from "./House.ts"
 import * as Logging from "./Logging.ts"
@@ -49,7 +50,8 @@ const assemble = (settings: Settings.Settings, secrets: Secrets.Secrets, turns: 
     Layer.provide(NodeHttpServer.layerHttpServices)
   )
   const served = NodeServer.layer({ ...settings, ...turns }).pipe(Layer.provide(app))
-  const announced = Layer.effectDiscard(WorkerLink.isWorker ? reportReady : announce(settings, secrets)).pipe(Layer.provideMerge(served))
+  const told = WorkerLink.isWorker ? reportReady : announce(settings, secrets)
+  const announced = Layer.effectDiscard(Effect.tap(told, Effect.sync(Compilation.hasten))).pipe(Layer.provideMerge(served))
   return settings.databaseUrl === null
     ? announced.pipe(Layer.provide(Embedded.services(settings, secrets)))
     : announced.pipe(Layer.provide(Service.services(settings, secrets, settings.databaseUrl)))

@@ -7,7 +7,6 @@
 import { spawn } from "node:child_process"
 import { createRequire } from "node:module"
 import { dirname, join } from "node:path"
-import { setFlagsFromString } from "node:v8"
 
 /** The oldest major version that will do. */
 const LEAST = 24
@@ -57,9 +56,3 @@ if (process.env[STARTER] === String(process.ppid)) {
   process.channel?.unref()
 }
 delete process.env[STARTER]
-
-// A request runs through a thousand small functions, each of them once: as V8 counts of itself, the last of them is compiled
-// for speed after some sixty thousand requests.
-for (const flag of ["invocation-count-for-maglev=100", "minimum-invocations-after-ic-update=100", "invocation-count-for-turbofan=1000"]) {
-  setFlagsFromString(`--${flag}`)
-}
