@@ -4,7 +4,7 @@
  *
  * @since 0.1.0
  */
-import "./cli/OwnNode.ts"
+import "../layers/OwnNode.ts"
 import { NodeRuntime, NodeServices } from "@effect/platform-node"
 import { Cause, Console, Effect, Exit } from "effect"
 import { CliError, Command } from "effect/cli"

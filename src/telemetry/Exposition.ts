@@ -57,6 +57,11 @@ const typeOf = (name: string): string => {
   return name.endsWith("_seconds") ? "histogram" : "gauge"
 }
 
+const silentFamily = (called: string, name: string): ReadonlyArray<string> => [
+  `# HELP ${called} Nothing was counted yet`,
+  `# TYPE ${called} ${typeOf(name)}`
+]
+
 const PREFIX = "sluice_"
 /** Families of libraries, which say nothing of what they mean. */
 const FOREIGN = "effect_"
@@ -85,8 +90,8 @@ export const withCustomaryNames = (text: string): string => {
     also.push(line.replace(PREFIX, ""))
   }
   for (const name of silent) {
-    if (customary.has(name)) also.push(`# TYPE ${name} ${typeOf(name)}`)
-    lines.push(`# TYPE ${PREFIX}${name} ${typeOf(name)}`)
+    if (customary.has(name)) also.push(...silentFamily(name, name))
+    lines.push(...silentFamily(PREFIX + name, name))
   }
   return [...also, ...lines, ""].join("\n")
 }

@@ -207,6 +207,10 @@ describe("metrics", () => {
     const families = await scrape()
     const customary = [...families.keys()].filter((name) => !name.startsWith("sluice_"))
     assert.isAbove(customary.length, 12)
+    // What was never counted is told of all the same.
+    const never = ["velocity_mode_activations_total", "provider_slow_requests_total", "concurrency_rejected_total"]
+    for (const name of never) assert.deepInclude(families.get(name), { type: "counter", samples: [] })
+    assert.deepInclude(families.get("sluice_velocity_mode_duration_seconds"), { type: "histogram", samples: [] })
     for (const name of customary) assert.deepStrictEqual(families.get(`sluice_${name}`)?.samples.length, families.get(name)?.samples.length)
   })
 })

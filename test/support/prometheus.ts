@@ -87,7 +87,7 @@ const check = (family: Family): void => {
     seen.add(key)
     if (family.type === "counter" && !(sample.value >= 0)) throw new Error(`${family.name}: a counter below zero`)
   }
-  if (family.samples.length === 0) throw new Error(`${family.name} has no samples`)
+  if (family.samples.length === 0 && family.help !== "Nothing was counted yet") throw new Error(`${family.name} has no samples`)
   if (family.type === "counter" && !family.name.endsWith("_total")) throw new Error(`${family.name}: a counter without _total`)
   if (family.type === "histogram") checkHistogram(family)
 }
