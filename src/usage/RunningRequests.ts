@@ -43,7 +43,7 @@ export class RunningRequests extends Context.Service<
 }
 
 /** A request that runs longer, in milliseconds, is written down; how often that is looked for, and how often the ended are forgotten. */
-const LONG = 200
+const LONG = 500
 const LOOK_EVERY = 100
 const FORGET_EVERY = 1_000
 const RECLAIM_EVERY = 5_000

@@ -80,7 +80,7 @@ for (const mode of ["embedded", "service"] as const) {
       if (database !== null) {
         const url = database
         await eventually(async () => assert.strictEqual((await runSql(url, "SELECT id FROM requests_running")).length, 3))
-      } else await new Promise((resolve) => setTimeout(resolve, 600))
+      } else await new Promise((resolve) => setTimeout(resolve, 1_000))
       await server.stop("SIGKILL")
       mock.reset()
       server = await start()
