@@ -13,6 +13,11 @@ import { Effect, type Scope } from "effect"
 import { type CannotListen, cannotListen } from "./NodeServer.ts"
 import type { Address, FromWorker, ToWorker } from "./WorkerMessages.ts"
 
+/** Says something to a worker, if that can still hear. @category running @since 0.1.0 */
+export const say = (worker: Worker | null, message: ToWorker): void => {
+  if (worker?.isConnected() === true) worker.send(message, () => {})
+}
+
 /** @category models @since 0.1.0 */
 export interface Door {
   readonly address: Address
@@ -120,18 +125,14 @@ export const open = (options: { readonly host: string; readonly port: number }):
     })
     yield* Effect.acquireRelease(
       Effect.callback<void, { readonly cause: unknown }>((resume) => {
-        server.once("error", (cause) => resume(Effect.fail({ cause })))
+        // What it complains of once it runs is one connection's matter: by then this is nobody's news.
+        server.on("error", (cause) => resume(Effect.fail({ cause })))
         server.listen({ host, port }, () => resume(Effect.void))
       }),
       () => Effect.sync(() => server.close())
     ).pipe(Effect.mapError(cannotListen(host, port)))
-    // What a running server complains of is one connection's matter.
-    server.on("error", () => {})
     const bound = server.address()
     const address = typeof bound === "object" && bound !== null ? { address: bound.address, port: bound.port } : { address: host, port }
-    const say = (worker: Worker, message: ToWorker): void => {
-      if (worker.isConnected()) worker.send(message, () => {})
-    }
     return {
       address,
       hear: (worker, told) => {

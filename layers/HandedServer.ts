@@ -3,7 +3,7 @@
  *
  * @since 0.1.0
  */
-import { createServer, Server, type ServerOptions } from "node:http"
+import { Server, type ServerOptions } from "node:http"
 import { type AddressInfo, isIPv6, Socket } from "node:net"
 import * as WorkerLink from "./WorkerLink.ts"
 import { type Address, toWorker } from "./WorkerMessages.ts"
@@ -83,5 +83,8 @@ export class HandedServer extends Server {
   }
 }
 
-/** A server that has its connections as this process has them. @category constructors @since 0.1.0 */
-export const make = (options: ServerOptions): Server => (WorkerLink.isWorker ? new HandedServer(options) : createServer(options))
+/** How an HTTP server is made: `createServer`, or {@link make} in a worker. @category models @since 0.1.0 */
+export type CreateServer = (options: ServerOptions) => Server
+
+/** @category constructors @since 0.1.0 */
+export const make: CreateServer = (options) => new HandedServer(options)

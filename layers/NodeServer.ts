@@ -3,13 +3,13 @@
  *
  * @since 0.1.0
  */
-import type { Server } from "node:http"
+import { createServer, type Server } from "node:http"
 import { NodeHttpServer } from "@effect/platform-node"
 import { Data, Deferred, Effect, Layer } from "effect"
 import { HttpServer } from "effect/http"
 import { Lifecycle } from "../src/health/Lifecycle.ts"
 import { App } from "../src/http/App.ts"
-import * as HandedServer from "./HandedServer.ts"
+import type { CreateServer } from "./HandedServer.ts"
 import * as NodeResponses from "./NodeResponses.ts"
 import * as OpenConnections from "./OpenConnections.ts"
 import * as UnreadRequests from "./UnreadRequests.ts"
@@ -26,6 +26,8 @@ export interface NodeServerOptions {
   readonly shutdownGraceMs: number
   /** Ends the wait for running requests before its time. */
   readonly hurry?: Effect.Effect<void>
+  /** Where the connections come from: this server's own, unless it is one of several that share them. */
+  readonly create?: CreateServer
   /** Gives the address free, the moment before it is taken. */
   readonly beforeListening?: Effect.Effect<void>
 }
@@ -47,8 +49,8 @@ const LINGER = 250
 /** How long the last words of connections that are cut may take. */
 const LAST = 1_000
 
-const make = () => {
-  const server = HandedServer.make({
+const make = (create: CreateServer) => {
+  const server = create({
     maxHeaderSize: 16 * 1_024,
     headersTimeout: 10_000,
     // Uploads may take longer as long as they move: see UploadWatch.
@@ -82,7 +84,7 @@ export const layer = (options: NodeServerOptions) =>
     Effect.gen(function* () {
       const app = yield* App
       const lifecycle = yield* Lifecycle
-      const node = make()
+      const node = make(options.create ?? createServer)
       const { hurry = Effect.never, shutdownDelayMs, shutdownGraceMs } = options
       const connections = OpenConnections.watch(node, Math.min(shutdownDelayMs, LINGER))
       UnreadRequests.answer(node, connections.answering)

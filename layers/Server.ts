@@ -3,6 +3,7 @@
  *
  * @since 0.1.0
  */
+import { createServer } from "node:http"
 import { NodeHttpServer } from "@effect/platform-node"
 import { ConfigProvider, Deferred, Effect, Layer, Option, type Redacted, Stdio } from "effect"
 import { SecureRandom } from "effect/crypto"
@@ -14,6 +15,7 @@ import { VERSION } from "../src/http/ApiDescription.ts"
 import * as QueryMetrics from "../src/telemetry/QueryMetrics.ts"
 import * as Compilation from "./Compilation.ts"
 import * as Embedded from "./Embedded.ts"
+import * as HandedServer from "./HandedServer.ts"
 import * as House from "./House.ts"
 import * as Logging from "./Logging.ts"
 import * as NodeKeepAlive from "./NodeKeepAlive.ts"
@@ -34,6 +36,9 @@ import * as Workers from "./Workers.ts"
 /** A worker says where it listens to who keeps it: one line is printed for all. */
 const reportReady = Effect.flatMap(HttpServer.HttpServer, ({ address }) => WorkerLink.ready(HttpServer.formatAddress(address)))
 
+/** A worker has the connections that it is handed. */
+const create = WorkerLink.isWorker ? HandedServer.make : createServer
+
 /** How a running server is stopped quickly, and what makes room for it. */
 interface Turns {
   readonly hurry: Effect.Effect<void>
@@ -49,7 +54,7 @@ const assemble = (settings: Settings.Settings, secrets: Secrets.Secrets, turns: 
     ]),
     Layer.provide(NodeHttpServer.layerHttpServices)
   )
-  const served = NodeServer.layer({ ...settings, ...turns }).pipe(Layer.provide(app))
+  const served = NodeServer.layer({ ...settings, ...turns, create }).pipe(Layer.provide(app))
   const told = WorkerLink.isWorker ? reportReady : announce(settings, secrets)
   const announced = Layer.effectDiscard(Effect.tap(told, Effect.sync(Compilation.hasten))).pipe(Layer.provideMerge(served))
   return settings.databaseUrl === null
@@ -110,6 +115,7 @@ export const serve = Effect.fnUntraced(function* (flags: ServeFlags) {
   if (redisUrl !== null) yield* Effect.forkScoped(Effect.provide(RedisWatch.untilThere(redisUrl), log))
   if (databaseUrl === null) return yield* launch({ hurry })
   const waiting = WaitingRoom.run({
+    create,
     host,
     port,
     reasonOf,

@@ -9,7 +9,7 @@ import { HttpServer, HttpServerRequest, HttpServerResponse } from "effect/http"
 import * as AnthropicError from "../src/http/AnthropicError.ts"
 import { VERSION } from "../src/http/ApiDescription.ts"
 import * as ApiError from "../src/http/ApiError.ts"
-import * as HandedServer from "./HandedServer.ts"
+import type { CreateServer } from "./HandedServer.ts"
 import { type CannotListen, cannotListen } from "./NodeServer.ts"
 
 /** Why a server cannot be built yet: for the log, and for whoever may ask. @category models @since 0.1.0 */
@@ -23,6 +23,7 @@ export interface WaitingOptions<E, R> {
   readonly host: string
   /** 0 picks a free port, which the server has then too. */
   readonly port: number
+  readonly create: CreateServer
   /** Runs the server on the port for ever; `leave` has to be called the moment before the port is taken. */
   readonly launch: (port: number, leave: Effect.Effect<void>) => Effect.Effect<never, E, R>
   /** Why a failure is waited out; null where waiting does not help. */
@@ -62,8 +63,8 @@ const answer = (reason: () => string) =>
   })
 
 /** A server of its own that gives its port back when its Scope closes; gives the port. */
-const open = Effect.fnUntraced(function* (host: string, port: number, reason: () => string) {
-  const node = HandedServer.make({ maxHeaderSize: 16 * 1_024, headersTimeout: 10_000, requestTimeout: 10_000 })
+const open = Effect.fnUntraced(function* (create: CreateServer, host: string, port: number, reason: () => string) {
+  const node = create({ maxHeaderSize: 16 * 1_024, headersTimeout: 10_000, requestTimeout: 10_000 })
   const server = yield* Effect.mapError(
     NodeHttpServer.make(() => node, { host, port, disablePreemptiveShutdown: true }),
     cannotListen(host, port)
@@ -100,7 +101,7 @@ export const run = Effect.fnUntraced(function* <E, R>(
     const scope = yield* Scope.fork(outer)
     room = scope
     const address = yield* Scope.provide(
-      open(host, port, () => reason.shown),
+      open(options.create, host, port, () => reason.shown),
       scope
     )
     if (address._tag !== "UnixPathAddress") port = address.port

@@ -8,7 +8,7 @@ import cluster, { type Worker } from "node:cluster"
 import { Clock, Data, Deferred, Effect } from "effect"
 import * as Door from "./Door.ts"
 import { WorkerCounts } from "./WorkerCounts.ts"
-import { fromWorker, type ToWorker } from "./WorkerMessages.ts"
+import { fromWorker } from "./WorkerMessages.ts"
 
 /** A worker did not come up, or did not end well. @category errors @since 0.1.0 */
 export class WorkerFailed extends Data.TaggedError("WorkerFailed")<{ readonly message: string }> {}
@@ -48,10 +48,6 @@ const wellEnded = ({ code }: End): boolean => code === 0
 
 const wordsOf = ({ code, signal }: End): string => (signal === null || signal === "" ? `ended with ${code}` : `was ended by ${signal}`)
 
-const send = (place: Place, message: ToWorker): void => {
-  if (place.worker?.isConnected() === true) place.worker.send(message, () => {})
-}
-
 class Pool {
   readonly places: ReadonlyArray<Place>
   private readonly counts = new WorkerCounts()
@@ -88,7 +84,7 @@ class Pool {
 
   /** Who has not come up yet hears no message. */
   stop(place: Place): void {
-    if (place.isReady) send(place, { _tag: "Stop" })
+    if (place.isReady) Door.say(place.worker, { _tag: "Stop" })
     else place.worker?.process.kill("SIGTERM")
   }
 
@@ -111,10 +107,10 @@ class Pool {
       this.counts.heard(place.name, told.text)
       const others = this.places.filter((other) => other !== place && other.isReady)
       const ask = (name: string, round: number): void => {
-        for (const other of others) if (other.name === name) send(other, { _tag: "Collect", round })
+        for (const other of others) if (other.name === name) Door.say(other.worker, { _tag: "Collect", round })
       }
       const names = others.map(({ name }) => name)
-      void this.counts.collect(names, ask).then((text) => send(place, { _tag: "Merged", question: told.question, text }))
+      void this.counts.collect(names, ask).then((text) => Door.say(place.worker, { _tag: "Merged", question: told.question, text }))
     }
   }
 }
@@ -152,7 +148,7 @@ const stopAll = Effect.fnUntraced(function* (pool: Pool, hurry: Effect.Effect<vo
   const hurrying = Effect.andThen(
     hurry,
     Effect.sync(() => {
-      for (const place of running) send(place, { _tag: "Hurry" })
+      for (const place of running) Door.say(place.worker, { _tag: "Hurry" })
     })
   )
   const all = Effect.all(ended, { concurrency: "unbounded" })

@@ -102,10 +102,8 @@ const undecodable = ApiError.invalid(
 const refuseAddress = (url: string): ApiError.ApiError | null => {
   // No id, name or cursor holds a zero character, and the database takes none.
   if (url.includes("%00")) return zeroCharacter
-  const path = url.split("?")[0] ?? ""
-  if (!path.includes("%")) return null
   try {
-    decodeURIComponent(path)
+    decodeURIComponent(url.split("?")[0] ?? "")
     return null
   } catch {
     // The router would take it for a path that there is not.

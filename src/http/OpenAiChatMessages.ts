@@ -100,7 +100,9 @@ const readContent = (role: string, content: Json.Json | undefined, into: Measure
   return notA("a string or an array of parts", content, "content")
 }
 
-const written = (value: Json.Json): number => JSON.stringify(value).length
+/** How much there is to read of a value that is read as JSON. @category measuring @since 0.1.0 */
+export const characters = (value: Json.Json | undefined): number =>
+  value === undefined || value === null ? 0 : JSON.stringify(value).length
 
 /** What is wrong with a message besides its role; one without flaw is measured. */
 const readMessage = (message: Json.JsonObject, role: string, into: Measured): Flaw | null => {
@@ -112,7 +114,7 @@ const readMessage = (message: Json.JsonObject, role: string, into: Measured): Fl
     (calls === undefined || calls === null ? null : within("tool_calls", callsFlaw(calls))) ??
     (legacy === undefined || legacy === null ? null : within("function_call", functionCallFlaw(legacy)))
   if (flaw !== null) return flaw
-  if (calls !== undefined && calls !== null) into.characters += written(calls)
+  into.characters += characters(calls)
   if (typeof thought === "string") into.characters += thought.length
   return null
 }

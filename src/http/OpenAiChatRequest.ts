@@ -8,10 +8,8 @@ import type { InferenceRequest } from "../../schemas/Inference.ts"
 import * as Json from "../../schemas/Json.ts"
 import { toConversation } from "./OpenAiChatConversation.ts"
 import { fieldFault } from "./OpenAiChatFields.ts"
-import { readMessages } from "./OpenAiChatMessages.ts"
+import { characters, readMessages } from "./OpenAiChatMessages.ts"
 import { chatRequest, type Read, readCount, readModels, readPreference } from "./RequestFields.ts"
-
-const characters = (value: Json.Json | undefined): number => (value === undefined || value === null ? 0 : JSON.stringify(value).length)
 
 const MOST = Number.MAX_SAFE_INTEGER
 

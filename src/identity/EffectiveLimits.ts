@@ -5,7 +5,7 @@
  */
 import { Option } from "effect"
 import * as Money from "../../schemas/Money.ts"
-import { type Limit, type Limits, type NegotiatedLimits, type PlanId, plans } from "../../schemas/Plan.ts"
+import { type Limits, type NegotiatedLimits, type PlanId, plans } from "../../schemas/Plan.ts"
 
 const dailyUsd = (value: string | number): Money.Money | "none" | null =>
   value === "none" ? "none" : Option.getOrNull(Money.fromUsd(String(value)))
@@ -24,39 +24,26 @@ export const validate = (limits: NegotiatedLimits): string | null => {
   return null
 }
 
-const over = (base: Limits, set: NegotiatedLimits): Limits => {
-  const pick = (value: Limit | null | undefined, fallback: Limit): Limit => value ?? fallback
-  const daily = set.daily_usd === undefined || set.daily_usd === null ? null : dailyUsd(set.daily_usd)
-  return {
-    rpm: pick(set.rpm, base.rpm),
-    tokensPerMinute: pick(set.tokens_per_minute, base.tokensPerMinute),
-    tokensPerDay: pick(set.tokens_per_day, base.tokensPerDay),
-    tokensPerMonth: pick(set.tokens_per_month, base.tokensPerMonth),
-    requestsPerDay: pick(set.requests_per_day, base.requestsPerDay),
-    concurrency: pick(set.concurrency, base.concurrency),
-    burst: pick(set.burst, base.burst),
-    dailyUsd: daily ?? base.dailyUsd
-  }
-}
+/** What holds of a limit and of what was set for it. */
+type Choose = <A extends Money.Money | number>(base: A | "none", set: A | "none" | null | undefined) => A | "none"
 
-const lower = <A extends Money.Money | number>(a: A | "none", b: A | "none"): A | "none" =>
-  a === "none" || (b !== "none" && b < a) ? b : a
+/** What is set is negotiated, and holds instead. */
+const instead: Choose = (base, set) => set ?? base
 
 /** A key is its owner's, and gives nobody more than the owner has. */
-const within = (most: Limits, set: NegotiatedLimits): Limits => {
-  const wanted = over(most, set)
-  return {
-    rpm: lower(most.rpm, wanted.rpm),
-    tokensPerMinute: lower(most.tokensPerMinute, wanted.tokensPerMinute),
-    tokensPerDay: lower(most.tokensPerDay, wanted.tokensPerDay),
-    tokensPerMonth: lower(most.tokensPerMonth, wanted.tokensPerMonth),
-    requestsPerDay: lower(most.requestsPerDay, wanted.requestsPerDay),
-    concurrency: lower(most.concurrency, wanted.concurrency),
-    burst: lower(most.burst, wanted.burst),
-    dailyUsd: lower(most.dailyUsd, wanted.dailyUsd)
-  }
-}
+const atMost: Choose = (base, set) => (set === undefined || set === null || set === "none" || (base !== "none" && base < set) ? base : set)
+
+const over = (base: Limits, set: NegotiatedLimits, choose: Choose): Limits => ({
+  rpm: choose(base.rpm, set.rpm),
+  tokensPerMinute: choose(base.tokensPerMinute, set.tokens_per_minute),
+  tokensPerDay: choose(base.tokensPerDay, set.tokens_per_day),
+  tokensPerMonth: choose(base.tokensPerMonth, set.tokens_per_month),
+  requestsPerDay: choose(base.requestsPerDay, set.requests_per_day),
+  concurrency: choose(base.concurrency, set.concurrency),
+  burst: choose(base.burst, set.burst),
+  dailyUsd: choose(base.dailyUsd, set.daily_usd === undefined || set.daily_usd === null ? null : dailyUsd(set.daily_usd))
+})
 
 /** @category constructors @since 0.1.0 */
 export const effectiveLimits = (plan: PlanId, account: NegotiatedLimits, key: NegotiatedLimits): Limits =>
-  within(over(plans[plan].limits, account), key)
+  over(over(plans[plan].limits, account, instead), key, atMost)

@@ -48,7 +48,7 @@ export class Committer {
   private closing: number | null = null
   /** The database is waited for no more: no batch is begun, and none is sent again. */
   private gaveUp = false
-  private readonly leases: Leases
+  readonly leases: Leases
   private readonly queue: Array<Batch.PendingSettle> = []
   /** Settles of the batch under way that the database does not surely have. */
   private sending: ReadonlyArray<Batch.PendingSettle> = []
@@ -134,10 +134,6 @@ export class Committer {
       this.leases.touch(lease)
       return Effect.asVoid(Effect.timeoutOption(this.pace.next, COMMIT_TIMEOUT))
     })
-  }
-
-  get holdings(): ReadonlyMap<string, bigint> {
-    return this.leases.holdings
   }
 
   /** By how much what an account spent and holds today passes a cap. */

@@ -6,6 +6,7 @@
  */
 import { Effect, Schema, type Scope } from "effect"
 import { SqlClient } from "effect/sql"
+import type { Leases } from "./Leases.ts"
 
 /** Milliseconds between two looks at what this process holds. */
 const LOOK_EVERY = 500
@@ -13,8 +14,7 @@ const LOOK_EVERY = 500
 /** What this process has to tell of. @category models @since 0.1.0 */
 export interface Holder {
   readonly nodeNumber: string
-  /** The accounts of which something is held, with how much. */
-  readonly holdings: ReadonlyMap<string, bigint>
+  readonly leases: Pick<Leases, "holdings">
 }
 
 /** @category migrations @since 0.1.0 */
@@ -53,7 +53,7 @@ export const make = Effect.fnUntraced(function* (
     // Under a new number nothing was told yet.
     if (node !== holder.nodeNumber) told = new Map()
     node = holder.nodeNumber
-    const now = holder.holdings
+    const { holdings: now } = holder.leases
     const changed = changes(told, before, now)
     before = now
     if (Object.keys(changed).length === 0) return Effect.void

@@ -246,7 +246,7 @@ const make = (
       const row = yield* inOrder(reads.balance(accountId))
       if (row === null) return yield* new LedgerError({ reason: new AccountNotFound({ accountId }) })
       const elsewhere = yield* Effect.mapError(heldElsewhere(accountId), fromDatabase)
-      const held = MoneyValue.make((committer.holdings.get(accountId) ?? 0n) + elsewhere)
+      const held = MoneyValue.make((committer.leases.find(accountId)?.held ?? 0n) + elsewhere)
       const available = row.allowance + row.purchased - held
       return {
         allowance: MoneyValue.make(row.allowance),

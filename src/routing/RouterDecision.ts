@@ -73,11 +73,8 @@ export const describeNeeds = (needs: Needs): string =>
 /** The last words of the user. */
 const lastWords = (request: InferenceRequest): string => {
   // What tools gave stands in turns of the user's too, and is none of the words.
-  const said = request.conversation().turns.flatMap(({ parts, role }) => {
-    const texts = role === "user" ? parts.flatMap((part) => (part._tag === "Text" ? [part.text] : [])) : []
-    return texts.length === 0 ? [] : [texts.join("\n")]
-  })
-  return said.at(-1) ?? ""
+  const turn = request.conversation().turns.findLast(({ parts, role }) => role === "user" && parts.some((part) => part._tag === "Text"))
+  return (turn?.parts ?? []).flatMap((part) => (part._tag === "Text" ? [part.text] : [])).join("\n")
 }
 
 const reasons: Readonly<Record<GeneralMode, string>> = {

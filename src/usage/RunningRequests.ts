@@ -9,8 +9,9 @@ import { Clock, Context, Effect, Latch, Layer, Schema } from "effect"
 import { SqlClient } from "effect/sql"
 import { messageOf } from "../database/Failures.ts"
 import { Ledger } from "../ledger/Ledger.ts"
+import { type LeftRequest, toRecord } from "./LeftRequest.ts"
 import { Outcomes } from "./Outcomes.ts"
-import { make as makeBook, type RequestBook, type RequestRecord } from "./RequestBook.ts"
+import { make as makeBook, type RequestBook } from "./RequestBook.ts"
 import { RequestLog } from "./RequestLog.ts"
 import * as UntoldRequests from "./UntoldRequests.ts"
 
@@ -68,10 +69,8 @@ const Left = Schema.Array(
   })
 )
 
-const nothing = { input: 0, cached_read: 0, cache_write: 0, output: 0, reasoning: 0 }
-
 /** What is known of a request whose process is gone: the book may have its end all the same. */
-const toRecord = (left: (typeof Left.Type)[number]): RequestRecord => ({
+const toLeft = (left: (typeof Left.Type)[number]): LeftRequest => ({
   account: left.account,
   id: left.id,
   keyId: left.key_id,
@@ -79,16 +78,9 @@ const toRecord = (left: (typeof Left.Type)[number]): RequestRecord => ({
   requestedModel: left.requested_model,
   model: left.model,
   provider: left.provider,
-  attempts: [],
-  tokens: nothing,
-  usageSource: "estimated",
-  cost: left.kind === "charge" ? (left.cost ?? 0n) : 0n,
+  kind: left.kind,
+  cost: left.cost ?? 0n,
   startedAt: left.started_at,
-  latencyMs: 0,
-  firstChunkMs: null,
-  status: left.kind === "charge" ? 200 : 502,
-  outcome: left.kind === "charge" ? "ok" : left.kind === "refund" ? "refunded" : "lost",
-  details: { routing: null },
   stream: left.stream
 })
 
@@ -121,7 +113,7 @@ const reclaimWith = (table: Effect.Success<typeof makeTable>, book: RequestBook,
   Effect.gen(function* () {
     let left = yield* table.left
     while (left.length > 0) {
-      yield* book.write(left.map(toRecord))
+      yield* book.write(left.map((row) => toRecord(toLeft(row))))
       yield* table.remove(left.map(({ id }) => id))
       yield* Effect.logWarning(`${left.length} requests were cut by the end of a process`)
       left = left.length < BATCH ? [] : yield* table.left

@@ -8,6 +8,7 @@
  */
 import { Effect, Schema } from "effect"
 import { SqlClient } from "effect/sql"
+import { toRecord } from "./LeftRequest.ts"
 import { idAt, type RequestBook, type RequestRecord } from "./RequestBook.ts"
 
 /** What may have been begun this long (milliseconds) before a process was heard of last, and have no row. */
@@ -60,30 +61,18 @@ const timeOf = (id: string, otherwise: number): number => {
   return /^[0-9a-f]{8}-[0-9a-f]{4}-7/.test(id) && time <= otherwise ? time : otherwise
 }
 
-const toRecord = (end: (typeof Ends.Type)[number]): Effect.Effect<RequestRecord> =>
+const recordOf = (end: (typeof Ends.Type)[number]): Effect.Effect<RequestRecord> =>
   Effect.map(
     Effect.orElseSucceed(Schema.decodeUnknownEffect(Counts)(end.usage), () => nothing),
     ({ cacheWrite, cachedRead, input, output, reasoning, source }) => {
-      const startedAt = timeOf(end.rid, end.ended_at)
+      const { account, cost, kind, model, provider, rid: id } = end
+      const startedAt = timeOf(id, end.ended_at)
+      const about = { keyId: "", clientRequestId: null, requestedModel: model ?? "", stream: false }
       return {
-        account: end.account,
-        id: end.rid,
-        keyId: "",
-        clientRequestId: null,
-        requestedModel: end.model ?? "",
-        model: end.model,
-        provider: end.provider,
-        attempts: [],
+        ...toRecord({ account, id, ...about, model, provider, kind, cost, startedAt }),
         tokens: { input, cached_read: cachedRead, cache_write: cacheWrite, output, reasoning },
         usageSource: source,
-        cost: end.kind === "charge" ? end.cost : 0n,
-        startedAt,
-        latencyMs: end.ended_at - startedAt,
-        firstChunkMs: null,
-        status: end.kind === "charge" ? 200 : 502,
-        outcome: end.kind === "charge" ? "ok" : "refunded",
-        details: { routing: null },
-        stream: false
+        latencyMs: end.ended_at - startedAt
       }
     }
   )
@@ -111,7 +100,7 @@ export const make = (book: RequestBook): Effect.Effect<Effect.Effect<void, unkno
         const from = idAt(node.heard_at - LOOK_BACK)
         let left = yield* ends(node.id, from)
         while (left.length > 0) {
-          yield* book.write(yield* Effect.forEach(left, toRecord))
+          yield* book.write(yield* Effect.forEach(left, recordOf))
           left = left.length < BATCH ? [] : yield* ends(node.id, from)
         }
         yield* sql`UPDATE ledger_nodes SET rows_told = true WHERE id = ${node.id}::text::bigint`
