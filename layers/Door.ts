@@ -29,11 +29,15 @@ export interface Door {
   readonly finish: () => void
 }
 
+/** What a worker was handed and has said nothing of yet, and whether it takes more. */
+interface Handed {
+  isTaking: boolean
+  readonly sockets: Map<number, Socket>
+}
+
 class Handing {
-  /** The workers that take connections, who was handed one last at the end, each with what it has not taken yet. */
-  private readonly takers = new Map<Worker, Map<number, Socket>>()
-  /** What was handed to workers that take no more, until they have said what becomes of it. */
-  private readonly leaving = new Map<Worker, Map<number, Socket>>()
+  /** Who was handed a connection last stands at the end. */
+  private readonly workers = new Map<Worker, Handed>()
   private waiting: Array<Socket> = []
   private isFinishing = false
   private next = 0
@@ -45,49 +49,47 @@ class Handing {
 
   /** To who has the fewest on the way, which is who takes them fastest. */
   offer(socket: Socket): void {
-    let chosen: readonly [Worker, Map<number, Socket>] | null = null
-    for (const taker of this.takers) if (chosen === null || taker[1].size < chosen[1].size) chosen = taker
+    let chosen: readonly [Worker, Handed] | null = null
+    for (const entry of this.workers) {
+      if (entry[1].isTaking && (chosen === null || entry[1].sockets.size < chosen[1].sockets.size)) chosen = entry
+    }
     if (chosen === null) return void (this.isFinishing ? socket.destroy() : this.waiting.push(socket))
     const [worker, handed] = chosen
-    this.takers.delete(worker)
-    this.takers.set(worker, handed)
+    this.workers.delete(worker)
+    this.workers.set(worker, handed)
     const id = this.next++
-    handed.set(id, socket)
+    handed.sockets.set(id, socket)
     const message: ToWorker = { _tag: "Connection", id }
     // Who cannot be reached is lost, which is heard of.
     worker.send(message, socket, { keepOpen: true }, () => {})
   }
 
   take(worker: Worker): void {
-    this.takers.set(worker, this.leaving.get(worker) ?? new Map())
-    this.leaving.delete(worker)
+    this.workers.set(worker, { isTaking: true, sockets: this.workers.get(worker)?.sockets ?? new Map() })
     this.offerAll()
   }
 
   leave(worker: Worker): void {
-    const handed = this.takers.get(worker)
-    if (handed === undefined) return
-    this.takers.delete(worker)
-    this.leaving.set(worker, handed)
+    const handed = this.workers.get(worker)
+    if (handed !== undefined) handed.isTaking = false
     this.closeIfOver()
   }
 
   /** A connection that a worker has, or does not want. */
   answered(worker: Worker, id: number, isTaken: boolean): void {
-    const handed = this.takers.get(worker) ?? this.leaving.get(worker)
-    const socket = handed?.get(id)
+    const sockets = this.workers.get(worker)?.sockets
+    const socket = sockets?.get(id)
     if (socket === undefined) return
-    handed?.delete(id)
+    sockets?.delete(id)
     if (isTaken) socket.destroy()
     else this.offer(socket)
   }
 
   lost(worker: Worker): void {
-    const handed = this.takers.get(worker) ?? this.leaving.get(worker)
-    this.takers.delete(worker)
-    this.leaving.delete(worker)
+    const sockets = this.workers.get(worker)?.sockets
+    this.workers.delete(worker)
     this.closeIfOver()
-    for (const socket of handed?.values() ?? []) this.offer(socket)
+    for (const socket of sockets?.values() ?? []) this.offer(socket)
   }
 
   finish(): void {
@@ -102,7 +104,8 @@ class Handing {
   }
 
   private closeIfOver(): void {
-    if (!this.isFinishing || this.takers.size > 0) return
+    const isOver = this.isFinishing && ![...this.workers.values()].some(({ isTaking }) => isTaking)
+    if (!isOver) return
     this.closed()
     this.offerAll()
   }
