@@ -1,4 +1,4 @@
-# The server in a small image: Node, one file of code, and PGlite for embedded mode. `compose.yaml` runs it with Postgres and Redis.
+# The server in a small image: Node, the server's code, and PGlite for embedded mode. `compose.yaml` runs it with Postgres and Redis.
 ARG NODE_IMAGE=node:24.21.0-alpine
 
 FROM ${NODE_IMAGE} AS build
@@ -11,7 +11,7 @@ COPY schemas ./schemas
 COPY src ./src
 COPY layers ./layers
 # Not through npm, whose PATH would begin with the `node` that was left out.
-RUN node .config/build.ts --if-stale
+RUN node .config/build.ts --if-stale && rm dist/*.map dist/parts/*.map
 
 FROM ${NODE_IMAGE}
 LABEL org.opencontainers.image.title="sluice" \
@@ -21,7 +21,7 @@ ENV NODE_ENV=production HOST=0.0.0.0 PORT=8080 DATA_DIR=/data
 WORKDIR /app
 COPY package.json LICENSE ./
 COPY --from=build /build/node_modules/@electric-sql/pglite ./node_modules/@electric-sql/pglite
-COPY --from=build /build/dist/sluice.js ./dist/sluice.js
+COPY --from=build /build/dist ./dist
 RUN mkdir -m 700 /data && chown node:node /data && ln -s /app/dist/sluice.js /usr/local/bin/sluice
 USER node
 VOLUME /data

@@ -1,5 +1,5 @@
 /**
- * Builds the server into one file, `dist/sluice.js`, and the typed modules for embedding into `dist/lib`.
+ * Builds the server, `dist/sluice.js` and the parts of it that are loaded on demand, and the typed modules for embedding into `dist/lib`.
  *
  * `--if-stale`: only the server, and only when a source is newer than it. `--modules`: only the modules, those that changed.
  */
@@ -24,17 +24,31 @@ const isStale = (): boolean => {
   return ["src", "layers", "schemas", "package.json", "package-lock.json"].some((name) => newest(join(root, name)) > built)
 }
 
+/** What is built holds nothing of sources that are gone. */
+const clear = (...names: ReadonlyArray<string>): void => {
+  for (const name of names) rmSync(join(root, "dist", name), { recursive: true, force: true })
+}
+
 const buildServer = async (): Promise<void> => {
   const build = await rolldown({
     input: join(root, "src", "main.ts"),
     platform: "node",
-    // PGlite finds its own files by its place on disk; the rest is better in one file.
+    // PGlite finds its own files by its place on disk; the rest is better in one file, apart from what is loaded on demand.
     external: ["@electric-sql/pglite", /^node:/],
     logLevel: "warn"
   })
-  await build.write({ file: bundle, format: "esm", sourcemap: true, codeSplitting: false })
+  await build.write({
+    dir: join(root, "dist"),
+    entryFileNames: "sluice.js",
+    chunkFileNames: "parts/[name].js",
+    format: "esm",
+    sourcemap: true
+  })
   await build.close()
   chmodSync(bundle, 0o755)
+  // What runs at every start is kept as it was compiled: see `layers/CompileCache.ts`.
+  clear("compiled")
+  spawnSync(process.execPath, [bundle, "--version"], { stdio: "ignore" })
 }
 
 const buildModules = (): void => {
@@ -48,15 +62,12 @@ const buildModules = (): void => {
   if (result.status !== 0) process.exit(result.status ?? 1)
 }
 
-const onlyIfStale = process.argv.includes("--if-stale")
-const onlyModules = process.argv.includes("--modules")
-if (!onlyModules && (!onlyIfStale || isStale())) {
-  if (onlyIfStale) console.log("Building the server …")
+if (process.argv.includes("--modules")) buildModules()
+else if (!process.argv.includes("--if-stale")) {
+  clear("parts", "lib")
   await buildServer()
-}
-if (onlyModules) buildModules()
-else if (!onlyIfStale) {
-  // What is built for others holds nothing of sources that are gone.
-  rmSync(join(root, "dist", "lib"), { recursive: true, force: true })
   buildModules()
+} else if (isStale()) {
+  console.log("Building the server …")
+  await buildServer()
 }

@@ -5,45 +5,8 @@
  * @since 0.1.0
  */
 import "../layers/OwnNode.ts"
-import { NodeRuntime, NodeServices } from "@effect/platform-node"
-import { Cause, Console, Effect, Exit } from "effect"
-import { CliError, Command } from "effect/cli"
-import * as BookDesk from "../layers/BookDesk.ts"
-import * as CatalogDesk from "../layers/CatalogDesk.ts"
-import * as ConfigDesk from "../layers/ConfigDesk.ts"
-import * as Doctor from "../layers/Doctor.ts"
-import * as PeopleDesk from "../layers/PeopleDesk.ts"
-import * as Server from "../layers/Server.ts"
-import * as WebhookDesk from "../layers/WebhookDesk.ts"
-import * as Sluice from "./cli/Sluice.ts"
-import { VERSION } from "./http/ApiDescription.ts"
+import "../layers/CompileCache.ts"
 
-/** Whether a command line was not understood, or asked for help without saying so; the help was printed. */
-const isHelp = (cause: Cause.Cause<unknown>): boolean => CliError.isCliError(Cause.squash(cause))
-
-/** What went wrong before there was a server, as one message. */
-const explain = (cause: Cause.Cause<unknown>): Effect.Effect<void> => {
-  const error = Cause.squash(cause)
-  const message = error instanceof Error ? error.message : String(error)
-  return Console.error(`sluice: ${message}`)
-}
-
-const program = Sluice.make({
-  serve: Server.serve,
-  book: BookDesk.desk,
-  people: PeopleDesk.desk,
-  config: ConfigDesk.desk,
-  catalog: CatalogDesk.desk,
-  webhooks: WebhookDesk.desk,
-  diagnose: Doctor.diagnose
-}).pipe(
-  Command.run({ version: VERSION }),
-  Effect.tapCause((cause) => (Cause.hasInterruptsOnly(cause) || isHelp(cause) ? Effect.void : explain(cause))),
-  Effect.provide(NodeServices.layer)
-)
-
-NodeRuntime.runMain(program, {
-  disableErrorReporting: true,
-  // A stop that was asked for is a good end.
-  teardown: (exit, onExit) => onExit(Exit.isSuccess(exit) || Cause.hasInterruptsOnly(exit.cause) ? 0 : isHelp(exit.cause) ? 2 : 1)
-})
+// After what stands above has run: which Node this is, and where compiled code is kept, is settled before the rest is read.
+const { run } = await import("../layers/CommandLine.ts")
+run()

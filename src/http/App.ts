@@ -6,7 +6,7 @@
 import { Cause, Clock, Context, Effect, Layer, Scope, Tracer } from "effect"
 import { SecureRandom } from "effect/crypto"
 import { HttpRouter, HttpServerError, HttpServerRequest, HttpServerResponse } from "effect/http"
-import { HttpApiBuilder, HttpApiError, HttpApiScalar } from "effect/http-api"
+import { HttpApiBuilder, HttpApiError } from "effect/http-api"
 import { Lifecycle } from "../health/Lifecycle.ts"
 import { AuditLog } from "../identity/AuditLog.ts"
 import { Identity } from "../identity/Identity.ts"
@@ -19,6 +19,7 @@ import * as ApiError from "./ApiError.ts"
 import * as AuthRoutes from "./AuthRoutes.ts"
 import * as CatalogRoutes from "./CatalogRoutes.ts"
 import * as Cors from "./Cors.ts"
+import * as DocsPage from "./DocsPage.ts"
 import * as InferenceRoutes from "./InferenceRoutes.ts"
 import { IpGate } from "./IpGate.ts"
 import * as KeyRoutes from "./KeyRoutes.ts"
@@ -52,7 +53,7 @@ export const routes = Layer.mergeAll(
       WebhookRoutes.layer
     ])
   ),
-  HttpApiScalar.layer(Api, { path: "/docs" })
+  DocsPage.layer
 )
 
 /** Paths whose failures have the shape of the Anthropic protocol. */
