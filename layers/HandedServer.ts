@@ -1,10 +1,10 @@
 /**
- * A worker's HTTP server: it listens on nothing of its own, and has the connections that the keeper of its port hands it.
+ * A worker's HTTP server: it has the connections that the keeper of its port hands it.
  *
  * @since 0.1.0
  */
-import { Server, type ServerOptions } from "node:http"
-import { type AddressInfo, isIPv6, Socket } from "node:net"
+import { Socket } from "node:net"
+import { type CreateServer, GivenServer } from "./GivenServer.ts"
 import * as WorkerLink from "./WorkerLink.ts"
 import { type Address, toWorker } from "./WorkerMessages.ts"
 
@@ -26,65 +26,30 @@ const hear = (message: unknown, handle: unknown): void => {
 
 let isHearing = false
 
-/** @category models @since 0.1.0 */
-export class HandedServer extends Server {
-  override listening = false
-  private bound: Address | null = null
-  private count = 0
-
-  /** Where the keeper listens. */
-  override address(): AddressInfo | null {
-    return this.bound && { ...this.bound, family: isIPv6(this.bound.address) ? "IPv6" : "IPv4" }
-  }
-
-  /** Asks for connections. `listener` is called when they come. */
-  override listen(_options: unknown, listener?: unknown): this {
-    if (typeof listener === "function") this.once("listening", () => listener())
+class HandedServer extends GivenServer {
+  protected override ask(): void {
     if (!isHearing) process.on("message", hear)
     isHearing = true
     current = this
     WorkerLink.tell({ _tag: "Taking" })
-    return this
   }
 
-  begin(address: Address): void {
-    if (this.listening) return
-    this.listening = true
-    this.bound = address
-    this.emit("listening")
+  protected override leave(): void {
+    if (current !== this) return
+    current = null
+    WorkerLink.tell({ _tag: "Leaving" })
   }
 
-  /** As Node does with a connection of a server's own. */
-  admit(socket: Socket): void {
-    this.count++
-    socket.once("close", () => {
-      this.count--
-      this.closeIfOver()
-    })
+  override begin(address: Address): void {
+    super.begin(address)
+  }
+
+  override admit(socket: Socket): void {
     socket.allowHalfOpen = true
     socket.setNoDelay(true)
-    this.emit("connection", socket)
-  }
-
-  /** Asks for no more connections; ends none. `done` is called when the last has ended. */
-  override close(done?: (error?: Error) => void): this {
-    if (done !== undefined) this.once("close", done)
-    if (current === this) {
-      current = null
-      WorkerLink.tell({ _tag: "Leaving" })
-    }
-    this.listening = false
-    this.closeIfOver()
-    return this
-  }
-
-  private closeIfOver(): void {
-    if (current !== this && this.count === 0) process.nextTick(() => this.emit("close"))
+    super.admit(socket)
   }
 }
-
-/** How an HTTP server is made: `createServer`, or {@link make} in a worker. @category models @since 0.1.0 */
-export type CreateServer = (options: ServerOptions) => Server
 
 /** @category constructors @since 0.1.0 */
 export const make: CreateServer = (options) => new HandedServer(options)

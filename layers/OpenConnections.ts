@@ -6,7 +6,7 @@
 import type { IncomingMessage, Server, ServerResponse } from "node:http"
 import { Socket, Server as TcpServer } from "node:net"
 import type { Duplex } from "node:stream"
-import { HandedServer } from "./HandedServer.ts"
+import { GivenServer } from "./GivenServer.ts"
 
 /** @category models @since 0.1.0 */
 export interface OpenConnections {
@@ -68,7 +68,7 @@ export const watch = (server: Server, lingerMs: number): OpenConnections => {
   sweep.unref()
   server.once("close", () => clearInterval(sweep))
 
-  const close = (server instanceof HandedServer ? server : TcpServer.prototype).close.bind(server)
+  const close = (server instanceof GivenServer ? server : TcpServer.prototype).close.bind(server)
   server.close = (done) => {
     isClosing = true
     for (const [socket, { last }] of open) if (last?.closed === false) follow(socket, last)

@@ -30,14 +30,15 @@ import * as StopSignals from "./StopSignals.ts"
 import * as Telemetry from "./Telemetry.ts"
 import * as WaitingRoom from "./WaitingRoom.ts"
 import { announce, sayListening } from "./Welcome.ts"
+import * as WideServer from "./WideServer.ts"
 import * as WorkerLink from "./WorkerLink.ts"
 import * as Workers from "./Workers.ts"
 
 /** A worker says where it listens to who keeps it: one line is printed for all. */
 const reportReady = Effect.flatMap(HttpServer.HttpServer, ({ address }) => WorkerLink.ready(HttpServer.formatAddress(address)))
 
-/** A worker has the connections that it is handed. */
-const create = WorkerLink.isWorker ? HandedServer.make : createServer
+/** A worker has the connections that it is handed. Elsewhere than on Linux, sockets that share a port do not share who comes. */
+const create = WorkerLink.isWorker ? HandedServer.make : process.platform === "linux" ? WideServer.make : createServer
 
 /** How a running server is stopped quickly, and what makes room for it. */
 interface Turns {

@@ -9,7 +9,7 @@ import { HttpServer, HttpServerRequest, HttpServerResponse } from "effect/http"
 import * as AnthropicError from "../src/http/AnthropicError.ts"
 import { VERSION } from "../src/http/ApiDescription.ts"
 import * as ApiError from "../src/http/ApiError.ts"
-import type { CreateServer } from "./HandedServer.ts"
+import type { CreateServer } from "./GivenServer.ts"
 import { type CannotListen, cannotListen } from "./NodeServer.ts"
 
 /** Why a server cannot be built yet: for the log, and for whoever may ask. @category models @since 0.1.0 */
