@@ -52,9 +52,14 @@ export const layer = (silenceMs: number) =>
     KeepAlive,
     Effect.gen(function* () {
       const lifecycle = yield* Lifecycle
-      const open = new Set<Watched>()
+      let open = new Set<Watched>()
+      const lookAtAll = (): void => {
+        open.forEach(look)
+        // A young one, as of what stood in an old one too much is kept: see RequestScopes.
+        open = new Set(open)
+      }
       const timer = yield* Effect.acquireRelease(
-        Effect.sync(() => setInterval(() => open.forEach(look), Math.max(1, silenceMs / LOOKS))),
+        Effect.sync(() => setInterval(lookAtAll, Math.max(1, silenceMs / LOOKS))),
         (interval) => Effect.sync(() => clearInterval(interval))
       )
       timer.unref()

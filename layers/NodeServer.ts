@@ -12,6 +12,7 @@ import { App } from "../src/http/App.ts"
 import type { CreateServer } from "./GivenServer.ts"
 import * as NodeResponses from "./NodeResponses.ts"
 import * as OpenConnections from "./OpenConnections.ts"
+import * as RequestScopes from "./RequestScopes.ts"
 import * as UnreadRequests from "./UnreadRequests.ts"
 import * as UploadWatch from "./UploadWatch.ts"
 
@@ -87,7 +88,7 @@ export const layer = (options: NodeServerOptions) =>
       const node = make(options.create ?? createServer)
       const { hurry = Effect.never, shutdownDelayMs, shutdownGraceMs } = options
       const connections = OpenConnections.watch(node, Math.min(shutdownDelayMs, LINGER))
-      UnreadRequests.answer(node, connections.answering)
+      UnreadRequests.answer(node)
       const atMost = (effect: Effect.Effect<void>, ms: number) => Effect.raceFirst(effect, Effect.raceFirst(Effect.sleep(ms), hurry))
 
       const { beforeListening = Effect.void, host, port } = options
@@ -105,6 +106,7 @@ export const layer = (options: NodeServerOptions) =>
         )
       )
       yield* Effect.provideService(HttpServer.serveEffect(NodeResponses.written(app)), HttpServer.HttpServer, server)
+      RequestScopes.keepYoung(node, yield* Effect.scope)
       yield* lifecycle.set("ready")
       yield* Effect.addFinalizer(
         Effect.fnUntraced(function* () {

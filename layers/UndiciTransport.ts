@@ -41,7 +41,7 @@ type Headers = Record<string, string | Array<string> | undefined>
  * so time is counted in ticks, and a silence may last a tick longer than it should.
  */
 class Silence {
-  private readonly exchanges = new Set<Exchange>()
+  private exchanges = new Set<Exchange>()
   private readonly tickMs: number
   private readonly limits: Readonly<Record<Phase, number>>
   private clock: NodeJS.Timeout | null = null
@@ -70,6 +70,8 @@ class Silence {
     for (const exchange of this.exchanges) {
       if (this.now - exchange.heardAt > this.limits[exchange.phase] * exchange.patience) exchange.expire()
     }
+    // A young one, as of what stood in an old one too much is kept: see RequestScopes.
+    this.exchanges = new Set(this.exchanges)
   }
 
   stop(): void {

@@ -5,9 +5,10 @@
  * @since 0.1.0
  */
 import { randomUUID } from "node:crypto"
-import { type Server, type ServerResponse, STATUS_CODES } from "node:http"
+import { type Server, STATUS_CODES } from "node:http"
 import type { Duplex } from "node:stream"
 import * as ApiError from "../src/http/ApiError.ts"
+import { answerOn } from "./Underway.ts"
 
 const late = ApiError.make(408, "REQUEST_TIMEOUT", "The request did not come in time.")
 const large = ApiError.make(431, "HEADERS_TOO_LARGE", "The headers are larger than 16 KiB.")
@@ -43,12 +44,11 @@ const end = (socket: Duplex, failure: ApiError.ApiError): void => {
 /** Says on a connection that its request did not come in time, and ends it. @category running @since 0.1.0 */
 export const endLate = (socket: Duplex): void => end(socket, late)
 
-/** `answering`: the latest answer on a connection. One that has begun cannot be followed by another. @category running @since 0.1.0 */
-export const answer = (server: Server, answering: (socket: Duplex) => ServerResponse | null): void => {
+/** Answers whatever a server cannot read. @category running @since 0.1.0 */
+export const answer = (server: Server): void => {
   server.on("clientError", (error, socket) => {
-    const last = answering(socket)
-    const isTaken = last?.closed === false && last.headersSent
-    if (isTaken || !socket.writable) socket.destroy()
+    // An answer that has begun cannot be followed by another.
+    if (answerOn(socket)?.headersSent === true || !socket.writable) socket.destroy()
     else end(socket, failureOf(error))
   })
   server.on("checkExpectation", (_, response) => {

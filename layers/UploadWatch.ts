@@ -6,8 +6,9 @@
  *
  * @since 0.1.0
  */
-import type { IncomingMessage, Server, ServerResponse } from "node:http"
+import type { IncomingMessage, Server } from "node:http"
 import type { Socket } from "node:net"
+import { answerOn, requestOn } from "./Underway.ts"
 import { endLate } from "./UnreadRequests.ts"
 
 /** Times are milliseconds. @category models @since 0.1.0 */
@@ -23,10 +24,8 @@ export interface UploadBounds {
 /** 300 seconds, then at least 2 KiB a second. @category models @since 0.1.0 */
 export const usual: UploadBounds = { withinMs: 300_000, everyMs: 5_000, leastBytes: 10 * 1_024 }
 
-/** What a connection brings, and what was seen of it at the look before. */
+/** What was seen of a connection at the look before. */
 interface Watched {
-  request: IncomingMessage | null
-  response: ServerResponse | null
   seen: IncomingMessage | null
   since: number
   bytes: number
@@ -34,10 +33,8 @@ interface Watched {
 
 /** Cuts a request that is late and does not move, or that nobody reads any more. */
 const look = (socket: Socket, watched: Watched, bounds: UploadBounds, now: number): void => {
-  const { request, response } = watched
+  const request = requestOn(socket)
   if (request === null || request.complete) {
-    watched.request = null
-    watched.response = null
     watched.seen = null
     return
   }
@@ -48,7 +45,8 @@ const look = (socket: Socket, watched: Watched, bounds: UploadBounds, now: numbe
     watched.since = now
     return
   }
-  const isAnswered = response?.writableEnded === true
+  const response = answerOn(socket)
+  const isAnswered = response === null || response.writableEnded
   if (now - watched.since < bounds.withinMs || (moved >= bounds.leastBytes && !isAnswered)) return
   // An answer that has begun cannot be followed by another.
   if (response?.headersSent === false && socket.writable) endLate(socket)
@@ -59,17 +57,9 @@ const look = (socket: Socket, watched: Watched, bounds: UploadBounds, now: numbe
 export const watch = (server: Server, bounds: UploadBounds = usual): void => {
   const connections = new Map<Socket, Watched>()
   server.on("connection", (socket: Socket) => {
-    connections.set(socket, { request: null, response: null, seen: null, since: 0, bytes: 0 })
+    connections.set(socket, { seen: null, since: 0, bytes: 0 })
     socket.once("close", () => connections.delete(socket))
   })
-  const begin = (request: IncomingMessage, response: ServerResponse): void => {
-    const watched = connections.get(request.socket)
-    if (watched === undefined) return
-    watched.request = request
-    watched.response = response
-  }
-  server.on("request", begin)
-  server.on("checkContinue", begin)
   const timer = setInterval(() => {
     const now = performance.now()
     for (const [socket, watched] of connections) look(socket, watched, bounds, now)

@@ -5,8 +5,8 @@
  * @since 0.1.0
  */
 import "../layers/OwnNode.ts"
-import "../layers/CompileCache.ts"
+import "../layers/EngineSetup.ts"
 
-// After what stands above has run: which Node this is, and where compiled code is kept, is settled before the rest is read.
+// After what stands above has run: which Node this is, and how it treats the program, is settled before the rest is read.
 const { run } = await import("../layers/CommandLine.ts")
 run()

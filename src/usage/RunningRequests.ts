@@ -130,7 +130,7 @@ const make = Effect.gen(function* () {
   const table = yield* makeTable
   const book = yield* makeBook
   const reclaim = reclaimWith(table, book, yield* UntoldRequests.make(book))
-  const running = new Map<string, RunningRequest>()
+  let running = new Map<string, RunningRequest>()
   const written = new Set<string>()
   const some = Latch.makeUnsafe(false)
   let node = ledger.node()
@@ -181,6 +181,8 @@ const make = Effect.gen(function* () {
         yield* some.await
         yield* Effect.sleep(LOOK_EVERY)
         yield* orTold(write)
+        // The tables that a Map has grown out of lead to the next: an old one would keep everybody who has ended since.
+        running = new Map(running)
       })
     )
   )

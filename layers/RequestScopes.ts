@@ -1,0 +1,30 @@
+/**
+ * The Scopes in which a server's requests run, kept from holding on to requests that have ended.
+ *
+ * Every request stands in its server's Scope while it runs: in a Map. The tables that a Map has grown out of lead from each to the
+ * next, for iterators' sake. Once one of them has lived long enough to be collected seldom, every later one, and with it every request
+ * that stood in it, outlives the collections of what is young. A Map that is young itself ends the chain.
+ *
+ * @since 0.1.0
+ */
+import type { Server } from "node:http"
+import type { Scope } from "effect"
+
+/** After how many requests the Map is made anew. */
+const OFTEN = 256
+
+const isScope = (key: unknown): key is Scope.Scope => typeof key === "object" && key !== null && "~effect/Scope" in key
+
+const renew = ({ state }: Scope.Scope): void => {
+  if (state._tag === "Open" && state.finalizers !== undefined) state.finalizers = new Map(state.finalizers)
+}
+
+/** Renews the Scopes that stand in one in which a server serves. @category running @since 0.1.0 */
+export const keepYoung = (server: Server, serving: Scope.Scope): void => {
+  let requests = 0
+  server.on("request", () => {
+    if (++requests % OFTEN !== 0 || serving.state._tag !== "Open") return
+    const { finalizerKey, finalizers } = serving.state
+    for (const key of finalizers?.keys() ?? [finalizerKey]) if (isScope(key)) renew(key)
+  })
+}
