@@ -9,6 +9,7 @@ import { NodeHttpServerRequest } from "@effect/platform-node"
 import { Context, Effect, Layer, Scope } from "effect"
 import { Lifecycle } from "../src/health/Lifecycle.ts"
 import { KeepAlive } from "../src/http/KeepAlive.ts"
+import { YoungSet } from "./YoungSet.ts"
 
 interface Watched {
   readonly response: ServerResponse
@@ -52,19 +53,17 @@ export const layer = (silenceMs: number) =>
     KeepAlive,
     Effect.gen(function* () {
       const lifecycle = yield* Lifecycle
-      let open = new Set<Watched>()
-      const lookAtAll = (): void => {
-        open.forEach(look)
-        // A young one, as of what stood in an old one too much is kept: see RequestScopes.
-        open = new Set(open)
+      const open = new YoungSet<Watched>()
+      const each = (act: (watched: Watched) => void) => (): void => {
+        for (const watched of open) act(watched)
       }
       const timer = yield* Effect.acquireRelease(
-        Effect.sync(() => setInterval(lookAtAll, Math.max(1, silenceMs / LOOKS))),
+        Effect.sync(() => setInterval(each(look), Math.max(1, silenceMs / LOOKS))),
         (interval) => Effect.sync(() => clearInterval(interval))
       )
       timer.unref()
       yield* Effect.acquireRelease(
-        Effect.sync(() => lifecycle.onStopped(() => open.forEach(cutShort))),
+        Effect.sync(() => lifecycle.onStopped(each(cutShort))),
         (forget) => Effect.sync(forget)
       )
       const watch: KeepAlive["watch"] = (request, sign, cut) =>

@@ -1,17 +1,13 @@
 /**
  * The Scopes in which a server's requests run, kept from holding on to requests that have ended.
  *
- * Every request stands in its server's Scope while it runs: in a Map. The tables that a Map has grown out of lead from each to the
- * next, for iterators' sake. Once one of them has lived long enough to be collected seldom, every later one, and with it every request
- * that stood in it, outlives the collections of what is young. A Map that is young itself ends the chain.
+ * Every request stands in its server's Scope while it runs: in a Map, which has the trouble that `YoungSet` tells of.
  *
  * @since 0.1.0
  */
 import type { Server } from "node:http"
 import type { Scope } from "effect"
-
-/** After how many requests the Map is made anew. */
-const OFTEN = 256
+import { OFTEN } from "./YoungSet.ts"
 
 const isScope = (key: unknown): key is Scope.Scope => typeof key === "object" && key !== null && "~effect/Scope" in key
 

@@ -17,6 +17,7 @@ import {
   type TransportResponse
 } from "../src/providers/Transport.ts"
 import type { Source, Take } from "../src/streams/Source.ts"
+import { YoungSet } from "./YoungSet.ts"
 
 /** Milliseconds: until the first byte of an answer's body, and between two reads of it. @category models @since 0.1.0 */
 export interface UndiciTransportOptions {
@@ -41,7 +42,7 @@ type Headers = Record<string, string | Array<string> | undefined>
  * so time is counted in ticks, and a silence may last a tick longer than it should.
  */
 class Silence {
-  private exchanges = new Set<Exchange>()
+  private readonly exchanges = new YoungSet<Exchange>()
   private readonly tickMs: number
   private readonly limits: Readonly<Record<Phase, number>>
   private clock: NodeJS.Timeout | null = null
@@ -70,8 +71,6 @@ class Silence {
     for (const exchange of this.exchanges) {
       if (this.now - exchange.heardAt > this.limits[exchange.phase] * exchange.patience) exchange.expire()
     }
-    // A young one, as of what stood in an old one too much is kept: see RequestScopes.
-    this.exchanges = new Set(this.exchanges)
   }
 
   stop(): void {

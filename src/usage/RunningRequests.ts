@@ -181,7 +181,7 @@ const make = Effect.gen(function* () {
         yield* some.await
         yield* Effect.sleep(LOOK_EVERY)
         yield* orTold(write)
-        // The tables that a Map has grown out of lead to the next: an old one would keep everybody who has ended since.
+        // The tables that a Map has grown out of lead to the next: an old one would keep all that ended since from being collected young.
         running = new Map(running)
       })
     )
