@@ -15,6 +15,12 @@ import { setFlagsFromString } from "node:v8"
 setFlagsFromString("--no-allocation-site-pretenuring")
 
 /**
+ * WebAssembly, which is PGlite, is compiled for speed later than usual: while the program starts that costs a third of a core's time,
+ * and gains nothing. What runs often is compiled soon enough.
+ */
+setFlagsFromString("--wasm-tiering-budget=200000000")
+
+/**
  * Code is kept as it was compiled, beside what it was compiled of, so that the next start need not do it again. Where nothing
  * can be written (the directory of another, an image), what is there is read all the same. Not in the temporary directory: what
  * lies there may have been laid there by somebody else. Sources are not served from. By the default export: a Node too old has
