@@ -32,9 +32,9 @@ const steps = {
   "0027_hub": createHub,
   "0030_sla": createSla,
   "0031_ledger": createLedgerFunctions,
-  "0032_requests": createRequestFunctions,
   "0033_held_hints": createHeldHints,
   "0034_untold_requests": createUntold,
+  "0035_requests": createRequestFunctions,
   "0008_sign_in": createSignIn
 }
 

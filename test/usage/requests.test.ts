@@ -260,6 +260,25 @@ const contract = (name: string, database: Layer.Layer<SqlClient.SqlClient, unkno
       })
     )
 
+    it.effect("what an hour has of each bucket is added up, whether it comes one by one or many at once", () =>
+      Effect.gen(function* () {
+        const sql = yield* SqlClient.SqlClient
+        const book = yield* makeBook
+        const account = "histogram-hours"
+        const took = (...times: ReadonlyArray<number>) =>
+          book.write(times.map((latencyMs) => record(account, noon, { latencyMs, firstChunkMs: null })))
+        yield* took(7)
+        yield* took(7, 7)
+        yield* took(9)
+        yield* took(7, 9, 9)
+        yield* book.write([record(account, noon, { status: 502, outcome: "refunded" })])
+        const [row] = yield* sql<{ latency: string; first_chunk: string; requests: string }>`SELECT latency::text AS latency,
+          first_chunk::text AS first_chunk, requests::text AS requests FROM usage_hours WHERE account = ${account}`
+        const counted = { [bucketOf(7)]: 4, [bucketOf(9)]: 3 }
+        assert.deepStrictEqual([JSON.parse(row?.latency ?? ""), row?.first_chunk, row?.requests], [counted, "{}", "8"])
+      })
+    )
+
     it.effect("a group that is sent twice counts once; a request that ran again takes the place of its failure", () =>
       Effect.gen(function* () {
         const book = yield* makeBook
