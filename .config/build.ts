@@ -46,7 +46,7 @@ const buildServer = async (): Promise<void> => {
   })
   await build.close()
   chmodSync(bundle, 0o755)
-  // What runs at every start is kept as it was compiled: see `layers/CompileCache.ts`.
+  // What runs at every start is kept as it was compiled: see `layers/EngineSetup.ts`.
   clear("compiled")
   spawnSync(process.execPath, [bundle, "--version"], { stdio: "ignore" })
 }

@@ -10,6 +10,7 @@
 import type { Worker } from "node:cluster"
 import { createServer, type Socket } from "node:net"
 import { Effect, type Scope } from "effect"
+import { addressOf } from "./GivenServer.ts"
 import { type CannotListen, cannotListen } from "./NodeServer.ts"
 import type { Address, FromWorker, ToWorker } from "./WorkerMessages.ts"
 
@@ -134,8 +135,7 @@ export const open = (options: { readonly host: string; readonly port: number }):
       }),
       () => Effect.sync(() => server.close())
     ).pipe(Effect.mapError(cannotListen(host, port)))
-    const bound = server.address()
-    const address = typeof bound === "object" && bound !== null ? { address: bound.address, port: bound.port } : { address: host, port }
+    const address = addressOf(server) ?? { address: host, port }
     return {
       address,
       hear: (worker, told) => {

@@ -4,11 +4,17 @@
  * @since 0.1.0
  */
 import { Server, type ServerOptions } from "node:http"
-import { type AddressInfo, isIPv6, type ListenOptions, type Socket } from "node:net"
+import { type AddressInfo, isIPv6, type ListenOptions, type Socket, type Server as TcpServer } from "node:net"
 import type { Address } from "./WorkerMessages.ts"
 
 /** How an HTTP server is made: `createServer`, or one that is given its connections. @category models @since 0.1.0 */
 export type CreateServer = (options: ServerOptions) => Server
+
+/** Where a server listens; null where it does not, or on no port. @category running @since 0.1.0 */
+export const addressOf = (server: TcpServer): Address | null => {
+  const bound = server.address()
+  return typeof bound === "object" && bound !== null ? { address: bound.address, port: bound.port } : null
+}
 
 /** @category models @since 0.1.0 */
 export abstract class GivenServer extends Server {
@@ -35,7 +41,8 @@ export abstract class GivenServer extends Server {
     return this
   }
 
-  protected begin(address: Address): void {
+  /** Connections come from now on, of this address. */
+  begin(address: Address): void {
     if (this.listening || !this.isAsking) return
     this.listening = true
     this.bound = address
@@ -43,7 +50,7 @@ export abstract class GivenServer extends Server {
   }
 
   /** As Node does with a connection of a server's own. */
-  protected admit(socket: Socket): void {
+  admit(socket: Socket): void {
     this.count++
     socket.once("close", () => {
       this.count--

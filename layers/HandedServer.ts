@@ -6,7 +6,7 @@
 import { Socket } from "node:net"
 import { type CreateServer, GivenServer } from "./GivenServer.ts"
 import * as WorkerLink from "./WorkerLink.ts"
-import { type Address, toWorker } from "./WorkerMessages.ts"
+import { toWorker } from "./WorkerMessages.ts"
 
 /** The server that connections are for; there is at most one at a time. */
 let current: HandedServer | null = null
@@ -38,10 +38,6 @@ class HandedServer extends GivenServer {
     if (current !== this) return
     current = null
     WorkerLink.tell({ _tag: "Leaving" })
-  }
-
-  override begin(address: Address): void {
-    super.begin(address)
   }
 
   override admit(socket: Socket): void {

@@ -54,16 +54,13 @@ export const layer = (silenceMs: number) =>
     Effect.gen(function* () {
       const lifecycle = yield* Lifecycle
       const open = new YoungSet<Watched>()
-      const each = (act: (watched: Watched) => void) => (): void => {
-        for (const watched of open) act(watched)
-      }
       const timer = yield* Effect.acquireRelease(
-        Effect.sync(() => setInterval(each(look), Math.max(1, silenceMs / LOOKS))),
+        Effect.sync(() => setInterval(() => open.forEach(look), Math.max(1, silenceMs / LOOKS))),
         (interval) => Effect.sync(() => clearInterval(interval))
       )
       timer.unref()
       yield* Effect.acquireRelease(
-        Effect.sync(() => lifecycle.onStopped(each(cutShort))),
+        Effect.sync(() => lifecycle.onStopped(() => open.forEach(cutShort))),
         (forget) => Effect.sync(forget)
       )
       const watch: KeepAlive["watch"] = (request, sign, cut) =>

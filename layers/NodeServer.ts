@@ -27,7 +27,7 @@ export interface NodeServerOptions {
   readonly shutdownGraceMs: number
   /** Ends the wait for running requests before its time. */
   readonly hurry?: Effect.Effect<void>
-  /** Where the connections come from: this server's own, unless it is one of several that share them. */
+  /** Where the connections come from; one listening socket of this server's own, where that is not said. */
   readonly create?: CreateServer
   /** Gives the address free, the moment before it is taken. */
   readonly beforeListening?: Effect.Effect<void>

@@ -11,6 +11,10 @@ import { OFTEN } from "./YoungSet.ts"
 
 const isScope = (key: unknown): key is Scope.Scope => typeof key === "object" && key !== null && "~effect/Scope" in key
 
+/** The Scopes that stand in another. @category running @since 0.1.0 */
+export const scopesIn = ({ state }: Scope.Scope): ReadonlyArray<Scope.Scope> =>
+  state._tag === "Open" ? [...(state.finalizers?.keys() ?? [state.finalizerKey])].filter(isScope) : []
+
 const renew = ({ state }: Scope.Scope): void => {
   if (state._tag === "Open" && state.finalizers !== undefined) state.finalizers = new Map(state.finalizers)
 }
@@ -19,8 +23,6 @@ const renew = ({ state }: Scope.Scope): void => {
 export const keepYoung = (server: Server, serving: Scope.Scope): void => {
   let requests = 0
   server.on("request", () => {
-    if (++requests % OFTEN !== 0 || serving.state._tag !== "Open") return
-    const { finalizerKey, finalizers } = serving.state
-    for (const key of finalizers?.keys() ?? [finalizerKey]) if (isScope(key)) renew(key)
+    if (++requests % OFTEN === 0) scopesIn(serving).forEach(renew)
   })
 }

@@ -3,7 +3,6 @@
  *
  * @since 0.1.0
  */
-import { createServer } from "node:http"
 import { NodeHttpServer } from "@effect/platform-node"
 import { ConfigProvider, Deferred, Effect, Layer, Option, type Redacted, Stdio } from "effect"
 import { SecureRandom } from "effect/crypto"
@@ -37,8 +36,8 @@ import * as Workers from "./Workers.ts"
 /** A worker says where it listens to who keeps it: one line is printed for all. */
 const reportReady = Effect.flatMap(HttpServer.HttpServer, ({ address }) => WorkerLink.ready(HttpServer.formatAddress(address)))
 
-/** A worker has the connections that it is handed. Elsewhere than on Linux, sockets that share a port do not share who comes. */
-const create = WorkerLink.isWorker ? HandedServer.make : process.platform === "linux" ? WideServer.make : createServer
+/** A worker has the connections that it is handed. */
+const create = WorkerLink.isWorker ? HandedServer.make : WideServer.make
 
 /** How a running server is stopped quickly, and what makes room for it. */
 interface Turns {

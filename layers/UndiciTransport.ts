@@ -68,9 +68,9 @@ class Silence {
     this.now++
     // It stops only when it finds nobody, not with each request that ends.
     if (this.exchanges.size === 0) this.stop()
-    for (const exchange of this.exchanges) {
+    this.exchanges.forEach((exchange) => {
       if (this.now - exchange.heardAt > this.limits[exchange.phase] * exchange.patience) exchange.expire()
-    }
+    })
   }
 
   stop(): void {

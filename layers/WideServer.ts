@@ -7,19 +7,15 @@
  *
  * @since 0.1.0
  */
+import { createServer as createHttpServer } from "node:http"
 import { createServer, type ListenOptions, type Server } from "node:net"
-import { type CreateServer, GivenServer } from "./GivenServer.ts"
+import { addressOf, type CreateServer, GivenServer } from "./GivenServer.ts"
 
 /** How many listen: as many connections are taken in a turn of the event loop. */
 const DOORS = 32
 
 /** As an HTTP server has it. */
 const HTTP = { allowHalfOpen: true, noDelay: true } as const
-
-const boundOf = (server: Server) => {
-  const bound = server.address()
-  return typeof bound === "object" && bound !== null ? bound : null
-}
 
 class WideServer extends GivenServer {
   private readonly doors = new Set<Server>()
@@ -45,11 +41,10 @@ class WideServer extends GivenServer {
     const first = this.open(options)
     first.on("error", (error) => this.emit("error", error))
     first.once("listening", () => {
-      const bound = boundOf(first)
-      if (bound === null) return
-      const { address, port } = bound
-      for (let more = 1; more < DOORS; more++) this.open({ ...options, port }).on("error", () => {})
-      this.begin({ address, port })
+      const address = addressOf(first)
+      if (address === null) return
+      for (let more = 1; more < DOORS; more++) this.open({ ...options, port: address.port }).on("error", () => {})
+      this.begin(address)
     })
   }
 
@@ -61,5 +56,5 @@ class WideServer extends GivenServer {
   }
 }
 
-/** @category constructors @since 0.1.0 */
-export const make: CreateServer = (options) => new WideServer(options)
+/** Elsewhere than on Linux, sockets that share a port do not share who comes: there it is Node's usual one. @category constructors @since 0.1.0 */
+export const make: CreateServer = process.platform === "linux" ? (options) => new WideServer(options) : createHttpServer

@@ -12,7 +12,7 @@
 export const OFTEN = 256
 
 /** @category models @since 0.1.0 */
-export class YoungSet<A> implements Iterable<A> {
+export class YoungSet<A> {
   private members = new Set<A>()
   private came = 0
 
@@ -30,7 +30,7 @@ export class YoungSet<A> implements Iterable<A> {
   }
 
   /** Who comes or goes meanwhile may be met or not. */
-  [Symbol.iterator](): IterableIterator<A> {
-    return this.members.values()
+  forEach(act: (member: A) => void): void {
+    this.members.forEach(act)
   }
 }

@@ -5,13 +5,10 @@ import { Deferred, Effect, Exit, Scope } from "effect"
 import { HttpServer, HttpServerRequest, HttpServerResponse } from "effect/http"
 import * as RequestScopes from "../../layers/RequestScopes.ts"
 
-const isScope = (key: unknown): key is Scope.Scope => typeof key === "object" && key !== null && "~effect/Scope" in key
-
 /** The Map of all that runs in a Scope which stands in another. */
 const tableOf = (serving: Scope.Scope) => {
-  assert(serving.state._tag === "Open")
-  for (const key of serving.state.finalizers?.keys() ?? [serving.state.finalizerKey]) {
-    if (isScope(key) && key.state._tag === "Open" && key.state.finalizers !== undefined) return key.state.finalizers
+  for (const { state } of RequestScopes.scopesIn(serving)) {
+    if (state._tag === "Open" && state.finalizers !== undefined) return state.finalizers
   }
   return assert.fail("nothing runs")
 }

@@ -1,8 +1,8 @@
 import { once } from "node:events"
-import type { Server } from "node:http"
+import { createServer, type Server } from "node:http"
 import { connect, type Socket } from "node:net"
 import { afterEach, assert, describe, it } from "@effect/vitest"
-import type { CreateServer } from "../../layers/GivenServer.ts"
+import { addressOf, type CreateServer } from "../../layers/GivenServer.ts"
 import * as WideServer from "../../layers/WideServer.ts"
 
 const open = new Set<{ readonly close?: () => unknown; readonly destroy?: () => unknown }>()
@@ -17,8 +17,7 @@ const listen = async (create: CreateServer, port = 0): Promise<{ readonly server
   open.add(server)
   server.listen({ host: "127.0.0.1", port })
   await once(server, "listening")
-  const bound = server.address()
-  return { server, port: typeof bound === "object" && bound !== null ? bound.port : assert.fail("no address") }
+  return { server, port: addressOf(server)?.port ?? assert.fail("no address") }
 }
 
 const dial = (port: number): Socket => {
@@ -44,14 +43,16 @@ describe("a server that takes many connections at once", () => {
   })
 
   it("is told that its port is another's, whether that shares ports or not", async () => {
-    const { port, server } = await listen(WideServer.make)
-    const second = WideServer.make({})
-    second.listen({ host: "127.0.0.1", port })
-    const [error] = await once(second, "error")
-    assert.match(String(error), /EADDRINUSE/)
-    server.close()
-    await once(server, "close")
-    assert.strictEqual((await listen(WideServer.make, port)).port, port)
+    for (const create of [WideServer.make, createServer]) {
+      const { port, server } = await listen(create)
+      const second = WideServer.make({})
+      second.listen({ host: "127.0.0.1", port })
+      const [error] = await once(second, "error")
+      assert.match(String(error), /EADDRINUSE/)
+      server.close()
+      await once(server, "close")
+      assert.strictEqual((await listen(WideServer.make, port)).port, port)
+    }
   })
 
   it("is closed when the last connection has ended, and takes none meanwhile", async () => {
