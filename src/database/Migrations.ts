@@ -16,7 +16,7 @@ import { createPlans } from "../identity/PlanSchema.ts"
 import { createSignIn } from "../identity/SignInSchema.ts"
 import { createHeldHints } from "../ledger/HeldHints.ts"
 import { createLedger, createLedgerFunctions, extendLedger } from "../ledger/LedgerSchema.ts"
-import { createRequestFunctions, createRequests } from "../usage/RequestLogSchema.ts"
+import { createRequestFunctions, createRequestIndex, createRequests } from "../usage/RequestLogSchema.ts"
 import { createUntold } from "../usage/UntoldRequests.ts"
 
 const steps = {
@@ -35,6 +35,7 @@ const steps = {
   "0033_held_hints": createHeldHints,
   "0034_untold_requests": createUntold,
   "0035_requests": createRequestFunctions,
+  "0036_requests_by_account": createRequestIndex,
   "0008_sign_in": createSignIn
 }
 

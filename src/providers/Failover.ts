@@ -222,20 +222,23 @@ const makeRoute = Effect.gen(function* () {
 
   /** Asks the candidates of the same model after `begun`, each once and never again, until one goes on from what was sent. */
   const askNext = <A>(request: FailoverRequest, begun: Candidate, ask: Ask<A>) => {
-    const left = request.candidates
-      .slice(request.candidates.indexOf(begun) + 1)
-      .filter((candidate) => candidate.model.id === begun.model.id && candidate.provider !== begun.provider)
-    return Effect.fnUntraced(function* (sent: string) {
-      for (let candidate = left.shift(); candidate !== undefined; candidate = left.shift()) {
-        if (!canContinue(candidate, sent)) continue
-        const maxTokens = (of: Candidate) => remaining(request.maxTokens(of), sent)
-        const call = callOf({ ...request, request: continueRequest(request.request, sent, candidate.provider), maxTokens }, candidate)
-        if (call === null || unsupportedBy(call) !== null) continue
-        const result = yield* take({ log: request.log, candidate, call, ask, policy: () => Effect.succeed({ _tag: "Next" }) })
-        if (result !== null && result.error === null) return result.answer
-      }
-      return null
-    })
+    let left: Array<Candidate> | null = null
+    // Made for every stream and run for hardly any: no more than a closure.
+    return (sent: string): Effect.Effect<A | null> =>
+      Effect.gen(function* () {
+        left ??= request.candidates
+          .slice(request.candidates.indexOf(begun) + 1)
+          .filter((candidate) => candidate.model.id === begun.model.id && candidate.provider !== begun.provider)
+        for (let candidate = left.shift(); candidate !== undefined; candidate = left.shift()) {
+          if (!canContinue(candidate, sent)) continue
+          const maxTokens = (of: Candidate) => remaining(request.maxTokens(of), sent)
+          const call = callOf({ ...request, request: continueRequest(request.request, sent, candidate.provider), maxTokens }, candidate)
+          if (call === null || unsupportedBy(call) !== null) continue
+          const result = yield* take({ log: request.log, candidate, call, ask, policy: () => Effect.succeed({ _tag: "Next" }) })
+          if (result !== null && result.error === null) return result.answer
+        }
+        return null
+      })
   }
 
   /** Until the soonest circuit of these lets a probe through. */

@@ -58,19 +58,20 @@ export const watch = (first: Begun, options: RescueOptions): AnswerStream => {
   let misfits = false
 
   /** Lets the provider of now go and hands over to another, if there is one. */
-  const handOver = Effect.fnUntraced(function* (error: ProviderError): Effect.fn.Return<Given, ProviderError | Cause.Done> {
-    yield* breakOff(log, misfits ? "answer_not_continued" : errorCode(error), reading.begun.startedAt)
-    yield* reading.begun.permit.tell(misfits ? "ignored" : breakerOutcome(error))
-    yield* reading.begun.close
-    failure = error
-    misfits = false
-    const text = sent.continuable
-    const next = text === null || !isContinuable(request) ? null : yield* options.askNext(text)
-    if (text === null || next === null) return yield* Effect.fail(error)
-    reading = { begun: next, continues: { sent: text, rest: new Rest(text) } }
-    unread = next.head
-    return yield* pull
-  })
+  const handOver = (error: ProviderError): Batches =>
+    Effect.gen(function* () {
+      yield* breakOff(log, misfits ? "answer_not_continued" : errorCode(error), reading.begun.startedAt)
+      yield* reading.begun.permit.tell(misfits ? "ignored" : breakerOutcome(error))
+      yield* reading.begun.close
+      failure = error
+      misfits = false
+      const text = sent.continuable
+      const next = text === null || !isContinuable(request) ? null : yield* options.askNext(text)
+      if (text === null || next === null) return yield* Effect.fail(error)
+      reading = { begun: next, continues: { sent: text, rest: new Rest(text) } }
+      unread = next.head
+      return yield* pull
+    })
 
   const failed = (error: ProviderError): Batches => {
     if (!sent.isWhole) return handOver(error)

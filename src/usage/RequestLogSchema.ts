@@ -84,7 +84,6 @@ const statements = [
     stream boolean NOT NULL,
     created_at timestamptz NOT NULL
   )`,
-  "CREATE INDEX requests_account ON requests (account, id DESC)",
   // Requests under way that have run for a while, by the process that is at them.
   `CREATE TABLE requests_running (
     id text COLLATE "C" PRIMARY KEY,
@@ -154,6 +153,13 @@ const functions = [histogramAdd, write]
 export const createRequests = Effect.gen(function* () {
   const sql = yield* SqlClient.SqlClient
   for (const statement of statements) yield* sql.unsafe(statement)
+})
+
+/** Each new request is its account's last: an index that put it first would move all others of its page for every row. @category migrations @since 0.1.0 */
+export const createRequestIndex = Effect.gen(function* () {
+  const sql = yield* SqlClient.SqlClient
+  yield* sql.unsafe("DROP INDEX IF EXISTS requests_account")
+  yield* sql.unsafe("CREATE INDEX requests_account ON requests (account, id)")
 })
 
 /** The functions as they are now. @category migrations @since 0.1.0 */
