@@ -39,8 +39,8 @@ export const scenarios: ReadonlyArray<Scenario> = [
   { name: "latency", what: "whole answers, one connection", load: { bodies: [unary], connections: 1 }, added: true },
   {
     name: "streams",
-    what: "200 streams at once, a chunk every 5 ms",
-    load: { bodies: [body({ stream: true, user: "-slow-5" })], connections: 200 },
+    what: "200 streams at once, a chunk every 20 ms",
+    load: { bodies: [body({ stream: true, user: "-slow-20" })], connections: 200 },
     added: true
   },
   {
