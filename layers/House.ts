@@ -63,6 +63,7 @@ import { Keys } from "../src/identity/Keys.ts"
 import { Partners } from "../src/identity/Partners.ts"
 import { Passwords } from "../src/identity/Passwords.ts"
 import { Renewals } from "../src/identity/Renewals.ts"
+import * as SecretsCheck from "../src/identity/SecretsCheck.ts"
 import { Sessions } from "../src/identity/Sessions.ts"
 import { SignIn } from "../src/identity/SignIn.ts"
 import { Trials } from "../src/identity/Trials.ts"
@@ -131,7 +132,8 @@ const accounts = (settings: Settings, secrets: Secrets) => {
     Effect.map(Fernet.make(secrets.keyEncryptionKeys), (fernet) =>
       Layer.mergeAll(
         Keys.layer({ environment: settings.environment, fernet }),
-        KeyRotation.layer({ fernet, columns: [...encryptedKeys, ...encryptedSecrets] })
+        KeyRotation.layer({ fernet, columns: [...encryptedKeys, ...encryptedSecrets] }),
+        Layer.effectDiscard(SecretsCheck.warn(fernet))
       )
     )
   )

@@ -140,3 +140,35 @@ describe("secrets", () => {
     assert.deepStrictEqual(found, [])
   }, 60_000)
 })
+
+describe("secrets that were changed", () => {
+  const directory = temporaryDirectory()
+  afterAll(() => directory.remove())
+
+  const OTHERS = {
+    KEY_HASH_SECRET: "another-secret-for-hashing-keys-in-tests",
+    KEY_ENCRYPTION_KEY: Buffer.alloc(32, 9).toString("base64url")
+  }
+
+  it("are told of at the start, until a key was made under them; the same ones are not", async () => {
+    const database = await freshDatabase(inject("databaseUrl"))
+    const settings = { ...serviceSettings(database), DATA_DIR: directory.path, LOG_LEVEL: "Warn" }
+    const started = async (changed: Readonly<Record<string, string>>, use: (server: RunningServer) => Promise<unknown>) => {
+      const server = await startServer({ ...settings, ...changed })
+      try {
+        await use(server)
+      } finally {
+        await server.stop()
+      }
+      return server.output().match(/(?:hashed with|encrypted under) another KEY_\w+/g) ?? []
+    }
+    const makeUser = (email: string) => (server: RunningServer) => server.admin("POST", "/admin/users", { email })
+    const nothing = async () => {}
+    assert.deepStrictEqual(await started({}, makeUser("before@example.com")), [])
+    assert.deepStrictEqual(await started({}, nothing), [])
+    const { KEY_HASH_SECRET } = OTHERS
+    assert.deepStrictEqual(await started({ KEY_HASH_SECRET }, nothing), ["hashed with another KEY_HASH_SECRET"])
+    assert.deepStrictEqual(await started(OTHERS, makeUser("after@example.com")), ["encrypted under another KEY_ENCRYPTION_KEY"])
+    assert.deepStrictEqual(await started(OTHERS, nothing), [])
+  }, 60_000)
+})
