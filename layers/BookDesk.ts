@@ -3,7 +3,8 @@
  *
  * @since 0.1.0
  */
-import { Effect, type FileSystem, type Path, Schema } from "effect"
+import { join } from "node:path"
+import { Console, Effect, type FileSystem, type Path, Schema } from "effect"
 import { SqlClient } from "effect/sql"
 import { User } from "../schemas/Account.ts"
 import { EncodedBalance, encodeBalance, LedgerCheck, LedgerEntry } from "../schemas/LedgerEntry.ts"
@@ -11,7 +12,10 @@ import * as Money from "../schemas/Money.ts"
 import type { AccountStory, BookDesk } from "../src/cli/BookCommands.ts"
 import * as LedgerReads from "../src/ledger/LedgerReads.ts"
 import { DeskError, database, type RemoteServer, reach } from "./Desk.ts"
+import * as DirectoryLock from "./DirectoryLock.ts"
+import * as FileJournals from "./FileJournals.ts"
 import * as PeopleDesk from "./PeopleDesk.ts"
+import type { Settings } from "./Settings.ts"
 
 const PAGE = 1_000
 
@@ -69,6 +73,26 @@ const direct = Effect.map(Effect.all([SqlClient.SqlClient, LedgerReads.make]), (
   return { check: reads.check, story }
 })
 
+const Ids = Schema.Tuple([Schema.Struct({ id: Schema.String })])
+const Counts = Schema.Tuple([Schema.Struct({ count: Schema.NumberFromString })])
+
+/** Says, beside the answer, that a server which is gone has ended requests that the book does not have yet. */
+const tellUnwritten = Effect.fnUntraced(function* ({ dataDir, databaseUrl }: Settings) {
+  const sql = yield* SqlClient.SqlClient
+  const [book] = yield* Schema.decodeUnknownEffect(Ids)(yield* sql`SELECT id FROM ledger_book`)
+  // Whoever has the directory knows that nobody else is at it.
+  const journals = FileJournals.make(join(dataDir, "journal"), databaseUrl === null ? () => true : DirectoryLock.isGone)
+  const ids = (yield* journals.left(book.id)).flatMap(({ rows }) => rows.map(({ rid }) => rid))
+  const [{ count }] = yield* Schema.decodeUnknownEffect(Counts)(
+    yield* sql`SELECT count(DISTINCT t.rid)::text AS count FROM unnest(string_to_array(${ids.join(",")}, ',')) AS t (rid)
+      WHERE NOT EXISTS (SELECT 1 FROM entries e WHERE e.rid = t.rid)`
+  )
+  if (count > 0)
+    yield* Console.error(
+      `${count} requests of a server that is gone wait in the journal under ${dataDir}, and are not in this: the next start writes them.`
+    )
+})
+
 type Ask<A> = (desk: {
   readonly check: Effect.Effect<LedgerCheck, unknown>
   readonly story: (name: string) => Effect.Effect<AccountStory, unknown>
@@ -77,7 +101,10 @@ type Ask<A> = (desk: {
 const ask = <A>(url: string | null, question: Ask<A>) =>
   reach(url, {
     remote: (server) => question(remote(server)),
-    direct: (settings) => Effect.provide(Effect.flatMap(direct, question), database(settings))
+    direct: (settings) => {
+      const answer = Effect.flatMap(direct, question)
+      return Effect.provide(Effect.tap(answer, Effect.ignore(tellUnwritten(settings))), database(settings))
+    }
   })
 
 /** @category constructors @since 0.1.0 */

@@ -7,7 +7,7 @@ import { fileURLToPath } from "node:url"
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
 import { inject } from "vitest"
 import { freshDatabase, runSql } from "../support/database.ts"
-import { ADMIN_KEY, jsonCall, type RunningServer, serviceSettings, startServer, temporaryDirectory } from "../support/server.ts"
+import { ADMIN_KEY, eventually, jsonCall, type RunningServer, serviceSettings, startServer, temporaryDirectory } from "../support/server.ts"
 
 const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))))
 
@@ -100,5 +100,32 @@ describe("the book of an embedded server", () => {
       assert.strictEqual(JSON.parse(out).credits.available_usd, "5.00")
     }
     assert.strictEqual(sluice(env, "ledger", "check").code, 0)
+  }, 60_000)
+
+  it("says what of it still waits in the journal of a server that was killed", async () => {
+    const env = { DATA_DIR: directory.path }
+    const server = await startServer({ ...env, ADMIN_API_KEY: ADMIN_KEY })
+    const made = await server.admin<{ api_key: string }>("POST", "/admin/users", { email: "ada@example.com", plan: "dev" })
+    // Asked for as long as it lives: some have always ended a moment ago.
+    let answered = 0
+    const asking = Array.from({ length: 4 }, async () => {
+      for (;;) {
+        const answer = await jsonCall(server.url, made.body.api_key, "POST", "/v1/chat/completions", echo).catch(() => null)
+        if (answer?.status !== 200) return
+        answered++
+      }
+    })
+    await eventually(() => assert.isAbove(answered, 20))
+    await server.stop("SIGKILL")
+    await Promise.all(asking)
+    const killed = sluice(env, "ledger", "check")
+    assert.strictEqual(killed.code, 0, killed.err)
+    assert.match(killed.err, /^\d+ requests of a server that is gone wait in the journal .* the next start writes them\.$/m)
+    const again = await startServer(env)
+    await again.stop()
+    const { code, err, out } = sluice(env, "credits", "ada@example.com", "--json")
+    assert.deepStrictEqual([code, err], [0, ""])
+    const charges = JSON.parse(out).entries.filter((entry: { kind: string }) => entry.kind === "charge")
+    assert.isAtLeast(charges.length, answered)
   }, 60_000)
 })
