@@ -89,7 +89,7 @@ const tellUnwritten = Effect.fnUntraced(function* ({ dataDir, databaseUrl }: Set
   )
   if (count > 0)
     yield* Console.error(
-      `${count} requests of a server that is gone wait in the journal under ${dataDir}, and are not in this: the next start writes them.`
+      `Of the requests that a server ended which is gone, ${count} wait in the journal under ${dataDir} and are not in this: the next start writes them.`
     )
 })
 
