@@ -37,8 +37,8 @@ export interface LoadFigures {
   readonly failures: Readonly<Record<string, number>>
 }
 
-/** Text of an answer, in a chunk or whole. */
-const CONTENT = /"content":"[^"]/
+/** Text of an answer, in a chunk or whole; some gateways write a space. */
+const CONTENT = /"content": ?"[^"]/
 
 /** Where one answer stands. */
 class Answer {
@@ -67,7 +67,7 @@ class Answer {
       bytes = all
       at = end + 4
     }
-    if (!this.hasContent) this.hasContent = CONTENT.test(bytes.toString("latin1", at))
+    this.hasContent ||= CONTENT.test(bytes.toString("latin1", at))
     if (this.chunked) this.takeChunks(bytes, at)
     else {
       this.left -= bytes.length - at
@@ -166,7 +166,7 @@ const runConnection = (options: LoadOptions, tally: Tally, sockets: Set<Socket>)
       socket.on("connect", ask)
       socket.on("data", (bytes) => {
         answer.feed(bytes)
-        if (firstAt === 0 && answer.hasContent) firstAt = performance.now()
+        if (firstAt === 0 && (answer.hasContent || answer.complete)) firstAt = performance.now()
         if (options.leaveEvery !== undefined && asked % options.leaveEvery === 0 && answer.hasContent) {
           asked++
           return void socket.destroy()
