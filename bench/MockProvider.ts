@@ -7,6 +7,7 @@
  */
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http"
 import type { AddressInfo } from "node:net"
+import { setTimeout as sleep } from "node:timers/promises"
 import { anthropic } from "./mock/Anthropic.ts"
 import { gemini } from "./mock/Gemini.ts"
 import { mediaAnswer, readForm } from "./mock/Media.ts"
@@ -24,8 +25,6 @@ export interface MockProvider {
   readonly reset: () => void
   readonly close: () => Promise<void>
 }
-
-const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
 
 const forever = new Promise<never>(() => {})
 

@@ -6,6 +6,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { connect, type Socket } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import { setTimeout as wait } from "node:timers/promises"
 import { type Client, type Contestant, memoryMiB, startClient, startGateway, startProvider } from "./Contestants.ts"
 import { type Proportion, proportion, serverCores } from "./Cores.ts"
 import { type Pace, ratio, type Turn } from "./Rounds.ts"
@@ -19,8 +20,6 @@ export interface WholeFigure {
   readonly value: number | null
   readonly unit: string
 }
-
-const wait = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
 
 /** Opens so many streams that say one word and then nothing. */
 const openIdle = async (contestant: Contestant, count: number): Promise<ReadonlyArray<Socket>> => {

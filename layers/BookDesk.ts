@@ -3,13 +3,13 @@
  *
  * @since 0.1.0
  */
-import { join } from "node:path"
 import { Console, Effect, type FileSystem, type Path, Schema } from "effect"
 import { SqlClient } from "effect/sql"
 import { User } from "../schemas/Account.ts"
 import { EncodedBalance, encodeBalance, LedgerCheck, LedgerEntry } from "../schemas/LedgerEntry.ts"
 import * as Money from "../schemas/Money.ts"
 import type { AccountStory, BookDesk } from "../src/cli/BookCommands.ts"
+import * as LedgerBook from "../src/ledger/LedgerBook.ts"
 import * as LedgerReads from "../src/ledger/LedgerReads.ts"
 import { DeskError, database, type RemoteServer, reach } from "./Desk.ts"
 import * as DirectoryLock from "./DirectoryLock.ts"
@@ -73,20 +73,14 @@ const direct = Effect.map(Effect.all([SqlClient.SqlClient, LedgerReads.make]), (
   return { check: reads.check, story }
 })
 
-const Ids = Schema.Tuple([Schema.Struct({ id: Schema.String })])
-const Counts = Schema.Tuple([Schema.Struct({ count: Schema.NumberFromString })])
-
 /** Says, beside the answer, that a server which is gone has ended requests that the book does not have yet. */
 const tellUnwritten = Effect.fnUntraced(function* ({ dataDir, databaseUrl }: Settings) {
-  const sql = yield* SqlClient.SqlClient
-  const [book] = yield* Schema.decodeUnknownEffect(Ids)(yield* sql`SELECT id FROM ledger_book`)
+  const book = yield* LedgerBook.make
+  const reads = yield* LedgerReads.make
   // Whoever has the directory knows that nobody else is at it.
-  const journals = FileJournals.make(join(dataDir, "journal"), databaseUrl === null ? () => true : DirectoryLock.isGone)
-  const ids = (yield* journals.left(book.id)).flatMap(({ rows }) => rows.map(({ rid }) => rid))
-  const [{ count }] = yield* Schema.decodeUnknownEffect(Counts)(
-    yield* sql`SELECT count(DISTINCT t.rid)::text AS count FROM unnest(string_to_array(${ids.join(",")}, ',')) AS t (rid)
-      WHERE NOT EXISTS (SELECT 1 FROM entries e WHERE e.rid = t.rid)`
-  )
+  const journals = FileJournals.make(FileJournals.directoryOf(dataDir), databaseUrl === null ? () => true : DirectoryLock.isGone)
+  const left = yield* journals.left(yield* book.id)
+  const count = yield* reads.unwritten(left.flatMap(({ rows }) => rows.map(({ rid }) => rid)))
   if (count > 0)
     yield* Console.error(
       `Of the requests that a server ended which is gone, ${count} wait in the journal under ${dataDir} and are not in this: the next start writes them.`

@@ -34,7 +34,7 @@ const ledgerOf = (settings: Settings) => {
   const isGone = (other: string) => other !== name
   return {
     incarnation: { host: "embedded", process: name, isGone },
-    journals: FileJournals.make(join(settings.dataDir, "journal"), isGone, name),
+    journals: FileJournals.make(FileJournals.directoryOf(settings.dataDir), isGone, name),
     stopwatch: ElapsedTime.stopwatch,
     // A commit of PGlite survives this process, but no power cut: the same as what is written to a file.
     journalFirstMs: settings.ledgerFlushMs * GATHERING,

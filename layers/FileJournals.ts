@@ -237,6 +237,9 @@ const joined = (files: ReadonlyArray<LeftJournal>): ReadonlyArray<LeftJournal> =
   return [...byNode.values()]
 }
 
+/** Where the journals of a data directory are. @category accessors @since 0.1.0 */
+export const directoryOf = (dataDir: string): string => join(dataDir, "journal")
+
 /** Journals under a directory, those of this process under its name. @category constructors @since 0.1.0 */
 export const make = (
   directory: string,

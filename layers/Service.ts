@@ -3,7 +3,6 @@
  *
  * @since 0.1.0
  */
-import { join } from "node:path"
 import { NodeServices } from "@effect/platform-node"
 import { Effect, Layer, type Redacted } from "effect"
 import { SecureRandom } from "effect/crypto"
@@ -34,7 +33,7 @@ const connectionsOf = ({ workers }: Settings) =>
 
 const ledgerOf = (settings: Settings) => ({
   incarnation: { host: DirectoryLock.currentHost(), process: DirectoryLock.currentProcess(), isGone: DirectoryLock.isGone },
-  journals: FileJournals.make(join(settings.dataDir, "journal")),
+  journals: FileJournals.make(FileJournals.directoryOf(settings.dataDir)),
   stopwatch: ElapsedTime.stopwatch
 })
 

@@ -10,6 +10,7 @@ import * as Money from "../../schemas/Money.ts"
 
 const Amount = Schema.BigIntFromString
 const IdRow = Schema.Tuple([Schema.Struct({ id: Schema.String })])
+const CountRow = Schema.Tuple([Schema.Struct({ count: Schema.NumberFromString })])
 const BalanceRows = Schema.Array(Schema.Struct({ allowance: Amount, purchased: Amount }))
 const EntryRows = Schema.Array(
   Schema.Struct({
@@ -119,10 +120,19 @@ export const make = Effect.map(SqlClient.SqlClient, (sql) => {
     return entry === undefined ? yield* Effect.die(new Error("a grant left no entry")) : toEntry(entry)
   })
 
+  const unwritten = Effect.fnUntraced(function* (rids: ReadonlyArray<string>) {
+    const rows = yield* sql`SELECT count(DISTINCT t.rid)::text AS count FROM unnest(string_to_array(${rids.join(",")}, ',')) AS t (rid)
+      WHERE NOT EXISTS (SELECT 1 FROM entries e WHERE e.rid = t.rid)`
+    const [{ count }] = yield* Schema.decodeUnknownEffect(CountRow)(rows)
+    return count
+  })
+
   return {
     balance,
     entries,
     grant,
+    /** How many of these requests have no entry. */
+    unwritten,
     /** Makes the account's row; does nothing when it stands. */
     open: (account: string) => sql`INSERT INTO accounts (id) VALUES (${account}) ON CONFLICT DO NOTHING`,
     /** Begins a period: what is left of the allowance ends, the full allowance is there; once for each name of a period. */

@@ -2,6 +2,7 @@
  * What `/health` says, whatever has become of the database and of Redis.
  */
 import { spawnSync } from "node:child_process"
+import { setTimeout as wait } from "node:timers/promises"
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
 import {
   eventually,
@@ -54,8 +55,6 @@ describe("/health", () => {
     assert.strictEqual(answer.status, 200)
     return answer.body
   }
-
-  const wait = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms))
 
   /** Holds a server and all its processes, or lets them go on. */
   const signal = (pid: number, name: "STOP" | "CONT") => {

@@ -3,6 +3,7 @@
  *
  * `CRASH_ROUNDS` plays more or fewer rounds.
  */
+import { setTimeout as wait } from "node:timers/promises"
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
 import { inject } from "vitest"
 import { type MockProvider, startMockProvider } from "../../bench/MockProvider.ts"
@@ -117,8 +118,6 @@ const settingsOf = (mock: MockProvider, more: Record<string, string>) => ({
   OPENAI_BASE_URL: mock.url,
   ...more
 })
-
-const wait = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms))
 
 for (const mode of ["embedded", "service"] as const) {
   describe(`kill -9 in ${mode} mode`, () => {
